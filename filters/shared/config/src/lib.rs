@@ -22,7 +22,7 @@ mod source;
 pub use error::{ConfigError, ConfigErrors, Errors};
 pub use node::{Decode, Node, Object};
 pub use scalar::{HeaderName, Identifier, NonEmpty};
-pub use source::{MAX_CONFIG_BYTES, parse};
+pub use source::{MAX_CONFIG_BYTES, compile, parse};
 
 /// What the [`object!`] macro names from its caller's crate.
 #[doc(hidden)]
@@ -30,4 +30,9 @@ pub mod export {
     #[cfg(feature = "schema")]
     pub use schemars;
     pub use serde_json;
+
+    /// The key of a field, which is spelt `r#match` where it is a Rust keyword.
+    pub fn key(field: &'static str) -> &'static str {
+        field.strip_prefix("r#").unwrap_or(field)
+    }
 }

@@ -58,9 +58,9 @@ macro_rules! object {
                     let mut field: schemars::Schema = generator.subschema_for::<$type>();
                     field.insert("description".into(), Value::from(concat!($($field_doc),+).trim()));
                     $( field.insert("default".into(), json!($default)); )?
-                    properties.insert(stringify!($field).into(), field.into());
+                    properties.insert($crate::export::key(stringify!($field)).into(), field.into());
                     if stringify!($kind) == "required" {
-                        required.push(stringify!($field));
+                        required.push($crate::export::key(stringify!($field)));
                     }
                 )+
                 schemars::json_schema!({
@@ -76,9 +76,12 @@ macro_rules! object {
     (@type required $type:ty) => { $type };
     (@type default $type:ty) => { $type };
     (@type optional $type:ty) => { Option<$type> };
-    (@take $object:ident required $field:ident) => { $object.required(stringify!($field)) };
-    (@take $object:ident optional $field:ident) => { $object.optional(stringify!($field)) };
+    (@take $object:ident required $field:ident) => { $object.required($crate::export::key(stringify!($field))) };
+    (@take $object:ident optional $field:ident) => { $object.optional($crate::export::key(stringify!($field))) };
     (@take $object:ident default $field:ident = $default:tt) => {
-        $object.or_default(stringify!($field), &$crate::export::serde_json::json!($default))
+        $object.or_default(
+            $crate::export::key(stringify!($field)),
+            &$crate::export::serde_json::json!($default),
+        )
     };
 }

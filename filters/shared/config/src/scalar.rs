@@ -114,9 +114,8 @@ impl Decode for Identifier {
         let fits = (1..=MAX_IDENTIFIER).contains(&name.len())
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
         if !fits {
-            return node.refuse(format!(
-                "must be 1 to {MAX_IDENTIFIER} letters, digits, \"_\" or \"-\""
-            ));
+            return node
+                .refuse(format!("must be 1 to {MAX_IDENTIFIER} letters, digits, \"_\" or \"-\""));
         }
         Some(Self(name.into()))
     }

@@ -29,10 +29,25 @@ const STRUCT_TAG: u8 = 0x0a;
 /// # Errors
 /// Every mistake found, with its path.
 pub fn parse<T: Decode>(bytes: &[u8]) -> Result<T, ConfigErrors> {
+    compile(bytes, |config, _| Some(config))
+}
+
+/// Like [`parse`], and hands what was decoded to `check`, which compiles it and
+/// notes what only shows once the parts are seen together. It runs even after a
+/// mistake, as long as nothing that must be there is missing, so that an operator
+/// is told of both kinds at once.
+///
+/// # Errors
+/// Every mistake found, with its path.
+pub fn compile<T: Decode, P>(
+    bytes: &[u8],
+    check: impl FnOnce(T, &Errors) -> Option<P>,
+) -> Result<P, ConfigErrors> {
     let value = value(bytes).map_err(|problem| ConfigError { path: String::new(), problem })?;
     let errors = Errors::default();
-    let decoded = T::decode(&Node::root(&value, &errors));
-    errors.finish(decoded)
+    let compiled =
+        T::decode(&Node::root(&value, &errors)).and_then(|config| check(config, &errors));
+    errors.finish(compiled)
 }
 
 fn value(bytes: &[u8]) -> Result<Value, String> {
