@@ -1,1 +1,20 @@
-//! stub
+//! The vocabulary that every filter's policy is written in.
+//!
+//! A policy decides; it knows no proxy. It sees a request as [`Headers`], the
+//! time as a [`UnixTime`] that is handed in, and answers with a [`Verdict`].
+//! `filters/shared/runtime` is the only crate that turns these into host calls,
+//! so a policy is tested, fuzzed and run under Node as it is.
+
+mod headers;
+mod path;
+mod policy;
+mod time;
+mod verdict;
+
+pub mod matcher;
+
+pub use headers::{Edit, Headers, MalformedHeaders, is_field_value};
+pub use path::{AmbiguousPath, RequestPath};
+pub use policy::{Configured, Env, FailureMode, Policy, Stream};
+pub use time::UnixTime;
+pub use verdict::{CounterId, LocalReply, Reason, Verdict};
