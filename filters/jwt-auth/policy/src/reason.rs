@@ -1,0 +1,90 @@
+//! Why a request passed or was refused, and what the client is told.
+
+use std::borrow::Cow;
+
+use mesh_filters_policy::LocalReply;
+
+macro_rules! reasons {
+    ($( $(#[doc = $doc:literal])+ $variant:ident = $label:literal ),+ $(,)?) => {
+        /// Why a request passed or was refused.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Reason {
+            $( $(#[doc = $doc])+ $variant ),+
+        }
+
+        impl Reason {
+            /// Every reason, in the order of their numbers.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The label of metrics.
+            pub const fn label(self) -> &'static str {
+                match self { $( Self::$variant => $label ),+ }
+            }
+
+            /// The response detail.
+            pub(crate) const fn detail(self) -> &'static str {
+                match self { $( Self::$variant => concat!("jwt_auth{", $label, "}") ),+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// A valid token was presented.
+    Ok = "ok",
+    /// The rule asks for no token.
+    Anonymous = "anonymous",
+    /// There is no token.
+    Missing = "missing",
+    /// There is more than one `Authorization` header.
+    Duplicate = "duplicate",
+    /// It is no JSON Web Token, or one with a header that must not be followed.
+    Malformed = "malformed",
+    /// Its `typ` is that of another kind of token.
+    Type = "type",
+    /// Its algorithm is unknown, not allowed, or not that of its key.
+    Algorithm = "algorithm",
+    /// Its `iss` is another.
+    Issuer = "issuer",
+    /// Its `aud` holds none of ours.
+    Audience = "audience",
+    /// `exp` has passed.
+    Expired = "expired",
+    /// `nbf` is yet to come.
+    NotYetValid = "not_yet_valid",
+    /// A claim that is needed is missing, or one cannot stand in a header.
+    Claims = "claims",
+    /// No key has its `kid`.
+    Kid = "kid",
+    /// The signature is not that of the key.
+    Signature = "signature",
+    /// The request's path can be read in more than one way.
+    Path = "path",
+    /// No rule is about this request.
+    NoRule = "no_rule",
+}
+
+impl Reason {
+    /// The answer to a client whose request is refused for this reason.
+    ///
+    /// A client learns what RFC 6750 section 3.1 has for it and no more: not
+    /// which check its token failed, which would help to forge one.
+    pub(crate) fn reply(self, realm: Option<&str>) -> LocalReply {
+        let (status, error) = match self {
+            Self::Missing => (401, None),
+            Self::Duplicate | Self::Path => (400, Some("invalid_request")),
+            Self::NoRule => (403, Some("access_denied")),
+            _ => (401, Some("invalid_token")),
+        };
+        let mut headers = vec![("content-type", Cow::Borrowed("application/json"))];
+        if let Some(realm) = realm {
+            let mut challenge = format!("Bearer realm=\"{realm}\"");
+            if let Some(error) = error {
+                challenge.push_str(&format!(", error=\"{error}\""));
+            }
+            headers.push(("www-authenticate", challenge.into()));
+        }
+        let error = error.unwrap_or("token_required");
+        LocalReply { status, headers, body: format!("{{\"error\":\"{error}\"}}\n").into() }
+    }
+}
