@@ -72,7 +72,7 @@ fn a_path_that_servers_read_differently_is_refused() {
 }
 
 fn matcher(config: &str) -> RequestMatch {
-    parse::<RequestMatchConfig>(config.as_bytes()).unwrap().into()
+    (&parse::<RequestMatchConfig>(config.as_bytes()).unwrap()).into()
 }
 
 #[test]

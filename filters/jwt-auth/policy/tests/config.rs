@@ -1,0 +1,229 @@
+//! What an operator is told about a configuration of jwt-auth.
+
+#[cfg(target_family = "wasm")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use cases::jwt_auth;
+use jwt_auth_policy::JwtAuth;
+use mesh_filters_policy::Policy;
+use serde_json::{Value, json};
+
+fn errors(config: &Value) -> Vec<String> {
+    match JwtAuth::configure(config.to_string().as_bytes()) {
+        Ok(_) => Vec::new(),
+        Err(errors) => errors.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn warnings(config: &Value) -> Vec<String> {
+    match JwtAuth::configure(config.to_string().as_bytes()) {
+        Ok(configured) => configured.warnings,
+        Err(errors) => panic!("{errors}"),
+    }
+}
+
+fn key(kid: &str) -> Value {
+    let jwks = jwt_auth::jwks();
+    jwks["keys"].as_array().unwrap().iter().find(|key| key["kid"] == kid).unwrap().clone()
+}
+
+fn key_with(kid: &str, member: &str, value: Value) -> Value {
+    let mut key = key(kid);
+    key[member] = value;
+    key
+}
+
+/// The README's configuration with other keys.
+fn with_keys(keys: &[Value]) -> Value {
+    json!({
+        "providers": [{
+            "name": "corp",
+            "issuer": "https://idp.example.com/",
+            "algorithms": ["RS256", "ES256", "EdDSA"],
+            "jwks": {"inline": {"keys": keys}},
+        }],
+        "rules": [{"match": {}, "require": {"provider": "corp"}}],
+    })
+}
+
+#[test]
+fn every_mistake_is_told_at_once_with_its_path() {
+    let mut config = with_keys(&[key("rsa-2048")]);
+    config["providers"][0]["clock_skew"] = json!(30);
+    config["providers"][0]["audience"] = json!("orders-api");
+    config["providers"][0]["claims_to_headers"] = json!([{"claim": "a..b", "header": "x-a"}]);
+    config["rules"] = json!([
+        {"match": {"path": {"prefix": "public"}}, "allow": "anonymous"},
+        {"match": {}},
+        {"match": {}, "allow": "everybody"},
+        {"match": {}, "require": {"provider": "crop"}},
+    ]);
+    let found = errors(&config);
+    let expected = [
+        "providers[0].clock_skew: must be a duration such as",
+        "providers[0].claims_to_headers[0].claim: must be a claim such as",
+        "providers[0].audience: unknown field; known here: name, issuer, audiences, algorithms",
+        "rules[0].match.path.prefix: must be a path such as \"/public\"",
+        "rules[2].allow: must be \"anonymous\"",
+        "rules[1]: must have either \"allow\" or \"require\"",
+        "rules[2]: must have either \"allow\" or \"require\"",
+        "rules[3].require.provider: there is no provider \"crop\"; known: corp",
+    ];
+    for expected in expected {
+        assert!(found.iter().any(|it| it.starts_with(expected)), "{expected:?} in {found:#?}");
+    }
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    assert_eq!(errors(&json!({})), ["providers: is missing", "rules: is missing"]);
+    assert_eq!(
+        errors(&json!({"providers": [], "rules": []})),
+        ["providers: must not be empty", "rules: must not be empty"]
+    );
+}
+
+#[test]
+fn wrong_values_are_refused_where_they_stand() {
+    let table = [
+        ("name", json!("a b"), "providers[0].name: must be 1 to 64 letters"),
+        ("issuer", json!(""), "providers[0].issuer: must not be empty"),
+        ("audiences", json!([]), "providers[0].audiences: must not be empty"),
+        ("audiences", json!("a"), "providers[0].audiences: must be a list, not a string"),
+        ("algorithms", json!([]), "providers[0].algorithms: must not be empty"),
+        ("algorithms", json!(["none"]), "providers[0].algorithms[0]: must be one of RS256,"),
+        ("algorithms", json!(["rs256"]), "providers[0].algorithms[0]: must be one of RS256,"),
+        ("jwks", json!({}), "providers[0].jwks.inline: is missing"),
+        ("jwks", json!({"inline": []}), "providers[0].jwks.inline: must be a JSON Web Key Set"),
+        ("jwks", json!({"inline": {}}), "providers[0].jwks.inline: must have a list \"keys\""),
+        ("jwks", json!({"inline": {"keys": []}}), "providers[0].jwks.inline: has no usable key"),
+    ];
+    for (field, value, expected) in table {
+        let mut config = with_keys(&[key("rsa-2048")]);
+        config["providers"][0][field] = value;
+        let found = errors(&config);
+        assert!(found.iter().any(|it| it.starts_with(expected)), "{expected:?} in {found:#?}");
+    }
+}
+
+#[test]
+fn two_providers_of_one_name_are_refused() {
+    let mut config = with_keys(&[key("rsa-2048")]);
+    let provider = config["providers"][0].clone();
+    config["providers"] = json!([provider, provider]);
+    assert_eq!(errors(&config), ["providers[1].name: there is another provider \"corp\""]);
+}
+
+#[test]
+fn an_unusable_key_among_good_ones_is_left_out_and_named() {
+    let unusable = [
+        (json!("text"), "keys[1] is no JSON Web Key"),
+        (json!({"kid": "k"}), "keys[1] (kid \"k\") is no JSON Web Key"),
+        (json!({"kty": "RSA", "n": 5}), "keys[1] is no JSON Web Key"),
+        (json!({"kty": "DSA"}), "keys[1] has \"kty\": \"DSA\"; known are RSA, EC, OKP and oct"),
+        (json!({"kty": "EC"}), "keys[1] lacks \"crv\""),
+        (json!({"kty": "EC", "crv": "P-521"}), "keys[1] has \"crv\": \"P-521\""),
+        (json!({"kty": "OKP", "crv": "X25519"}), "keys[1] has \"crv\": \"X25519\""),
+        (key_with("rsa-2048", "use", json!("enc")), "has \"use\": \"enc\"; only \"sig\""),
+        (key_with("rsa-2048", "key_ops", json!(["encrypt"])), "\"key_ops\" without \"verify\""),
+        (key_with("rsa-2048", "d", json!("AQ")), "holds a private key (\"d\")"),
+        (key_with("rsa-2048", "alg", json!("RSA-OAEP")), "has \"alg\": \"RSA-OAEP\""),
+        (key_with("rsa-2048", "alg", json!("ES256")), "has \"alg\": \"ES256\""),
+        (key_with("rsa-2048", "alg", json!("PS256")), "no use to the algorithms of this provider"),
+        (key_with("rsa-2048", "n", json!("AQAB")), "is an RSA key of 17 bits; 2048 to 8192"),
+        (key_with("rsa-2048", "n", json!("")), "lacks \"n\""),
+        (key_with("rsa-2048", "n", json!("a b")), "lacks \"n\", or it is not base64url"),
+        (key_with("rsa-2048", "e", json!("Aw")), "another public exponent than 65537"),
+        (key_with("p-256", "x", json!("AQ")), "is no point on its curve"),
+        (key_with("p-256", "y", key("p-256")["x"].clone()), "is no point on its curve"),
+        (key_with("ed25519", "x", json!("AQ")), "is no point on its curve"),
+        (key("p-384"), "no use to the algorithms of this provider (RS256, ES256, EdDSA)"),
+        (key("oct-512"), "no use to the algorithms of this provider"),
+    ];
+    for (bad, expected) in unusable {
+        let found = warnings(&with_keys(&[key("ed25519"), bad.clone()]));
+        assert_eq!(found.len(), 1, "{bad}");
+        assert!(found[0].starts_with("providers[0].jwks.inline.keys[1]"), "{found:?}");
+        assert!(found[0].contains(expected), "{expected:?} in {found:?}");
+        assert!(found[0].ends_with("; left out"), "{found:?}");
+
+        let alone = errors(&with_keys(&[bad]));
+        assert_eq!(alone.len(), 1);
+        assert!(
+            alone[0].starts_with("providers[0].jwks.inline: has no usable key: keys[0]"),
+            "{alone:?}"
+        );
+    }
+}
+
+/// A modulus of that many bits: odd, and no more is asked of it.
+fn modulus(bits: usize) -> String {
+    use ct_codecs::{Base64UrlSafeNoPadding, Encoder};
+    let mut bytes = vec![0; bits.div_ceil(8)];
+    bytes[0] = 1 << ((bits - 1) % 8);
+    *bytes.last_mut().unwrap() |= 1;
+    Base64UrlSafeNoPadding::encode_to_string(bytes).unwrap()
+}
+
+#[test]
+fn rsa_keys_have_2048_to_8192_bits() {
+    let table =
+        [(1024, false), (2047, false), (2048, true), (4096, true), (4097, true), (8192, true)];
+    for (bits, usable) in table.into_iter().chain([(8193, false), (16384, false)]) {
+        let found = errors(&with_keys(&[key_with("rsa-2048", "n", json!(modulus(bits)))]));
+        assert_eq!(found.is_empty(), usable, "{bits}: {found:?}");
+        if !usable {
+            assert!(found[0].contains(&format!("is an RSA key of {bits} bits")), "{found:?}");
+        }
+    }
+}
+
+#[test]
+fn a_secret_is_as_long_as_its_hash() {
+    let secret = |bytes: usize| "A".repeat((bytes * 4).div_ceil(3));
+    let config = |listed: &str, bytes| {
+        let mut config = with_keys(&[json!({"kty": "oct", "k": secret(bytes)})]);
+        config["providers"][0]["algorithms"] = json!([listed]);
+        errors(&config)
+    };
+    for (listed, bytes) in [("HS256", 32), ("HS384", 48), ("HS512", 64)] {
+        assert!(config(listed, bytes).is_empty(), "{listed} with {bytes} bytes");
+        let found = config(listed, bytes - 1);
+        assert!(found[0].contains("HMAC needs at least as many"), "{found:?}");
+    }
+}
+
+#[test]
+fn secrets_are_used_only_where_an_hmac_is_listed() {
+    let mut config = with_keys(&[key("oct-512")]);
+    config["providers"][0].as_object_mut().unwrap().remove("algorithms");
+    assert!(errors(&config)[0].contains("no use to the algorithms of this provider"));
+}
+
+#[test]
+fn more_keys_than_any_issuer_has_are_not_read() {
+    let found = errors(&with_keys(&vec![key("ed25519"); 101]));
+    assert_eq!(found, ["providers[0].jwks.inline: has 101 keys; at most 100 are read"]);
+}
+
+#[test]
+fn no_message_repeats_a_key() {
+    let secret = "c2VjcmV0LXRoYXQtbXVzdC1uZXZlci1iZS1zaG93bg";
+    for kty in ["oct", "RSA", "EC", "OKP"] {
+        let key = json!({
+            "kty": kty, "crv": "P-256", "k": secret, "n": secret, "e": secret, "x": secret,
+            "y": secret,
+        });
+        let found = errors(&with_keys(&[key]));
+        assert!(!found.is_empty() && !found[0].contains(secret), "{found:?}");
+    }
+}
+
+#[test]
+fn counters_are_named_by_provider_and_reason() {
+    let config = with_keys(&[key("rsa-2048")]).to_string();
+    let counters = JwtAuth::configure(config.as_bytes()).unwrap().policy.counters();
+    assert!(counters.contains(&"jwt_auth.requests.provider.corp.reason.expired".into()));
+    assert!(counters.contains(&"jwt_auth.requests.reason.no_rule".into()));
+}
