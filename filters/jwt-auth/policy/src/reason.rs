@@ -36,7 +36,7 @@ reasons! {
     Anonymous = "anonymous",
     /// There is no token.
     Missing = "missing",
-    /// There is more than one `Authorization` header.
+    /// There are other credentials beside the token.
     Duplicate = "duplicate",
     /// It is no JSON Web Token, or one with a header that must not be followed.
     Malformed = "malformed",

@@ -11,21 +11,30 @@ const SCHEME: &[u8] = b"bearer";
 /// wrote it.
 ///
 /// # Errors
-/// [`Reason::Missing`] without one, [`Reason::Duplicate`] if the header stands
-/// there twice: which of two identities counts is not ours to guess.
+/// [`Reason::Missing`] without one, [`Reason::Duplicate`] if there are other
+/// credentials beside it: which of two identities counts is not ours to guess.
 pub(crate) fn bearer(request: &Headers) -> Result<&[u8], Reason> {
-    let mut values = request.values(HEADER);
-    let value = values.next().ok_or(Reason::Missing)?;
-    if values.next().is_some() {
-        return Err(Reason::Duplicate);
+    // Envoy joins several Authorization headers into one, with commas. No token
+    // holds a comma.
+    let mut credentials =
+        request.values(HEADER).flat_map(|value| value.split(|byte| *byte == b',')).map(token_of);
+    match (credentials.next(), credentials.next()) {
+        (Some(Some(token)), None) => Ok(token),
+        (None | Some(None), None) => Err(Reason::Missing),
+        (first, second) => {
+            let any = first.flatten().or(second.flatten()).is_some()
+                || credentials.any(|it| it.is_some());
+            Err(if any { Reason::Duplicate } else { Reason::Missing })
+        }
     }
-    let (scheme, token) = value.split_at_checked(SCHEME.len()).ok_or(Reason::Missing)?;
-    // The scheme is not case-sensitive (RFC 9110 section 11.1), and at least one
-    // space parts it from the token.
-    if !scheme.eq_ignore_ascii_case(SCHEME) || token.first().is_some_and(|byte| *byte != b' ') {
-        return Err(Reason::Missing);
-    }
-    Ok(token.trim_ascii())
+}
+
+/// The token, if these credentials are of the scheme `Bearer`. The scheme is not
+/// case-sensitive (RFC 9110 section 11.1), and a space parts it from the token.
+fn token_of(credentials: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = credentials.trim_ascii().split_at_checked(SCHEME.len())?;
+    let is_bearer = scheme.eq_ignore_ascii_case(SCHEME) && matches!(token, [] | [b' ', ..]);
+    is_bearer.then(|| token.trim_ascii())
 }
 
 /// Takes the token out of the request, so that it is not lent to the upstream.

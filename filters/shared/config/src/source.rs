@@ -57,8 +57,9 @@ fn value(bytes: &[u8]) -> Result<Value, String> {
             bytes.len()
         ));
     }
+    // What Envoy hands over for an empty Struct, and for no configuration at all.
     if bytes.trim_ascii().is_empty() {
-        return Err("the configuration is empty".into());
+        return Ok(Value::Object(Map::new()));
     }
     let json_error = match from_json(bytes) {
         Ok(value) => return Ok(value),

@@ -73,8 +73,8 @@ fn every_mistake_is_told_with_its_path() {
 #[test]
 fn what_is_no_configuration_is_refused_in_one_sentence() {
     let table = [
-        ("", "the configuration is empty"),
-        (" \n\t ", "the configuration is empty"),
+        ("", "parts: is missing"),
+        (" \n\t ", "parts: is missing"),
         ("[]", "must be an object, not a list"),
         ("null", "must be an object, not null"),
         ("{}", "parts: is missing"),

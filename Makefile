@@ -1,0 +1,91 @@
+# Everything a newcomer, a developer and CI run. `make` alone lists it.
+
+# Each filter <name> is the crates <name> (what the proxy loads) and
+# <name>-policy (what decides, and is tested without a proxy).
+FILTERS := jwt-auth
+
+POLICIES := mesh-filters-policy mesh-filters-config $(FILTERS:%=%-policy)
+# These reach host calls, which only a proxy can link.
+WASM_ONLY := mesh-filters-runtime $(FILTERS)
+MODULES := $(foreach filter,$(FILTERS),$(subst -,_,$(filter)).wasm)
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+SETUP := tests/tools/setup
+
+SHELL := bash
+export PATH := $(CURDIR)/.tools/bin:$(PATH)
+
+# Cargo uses every core by itself, and prerequisites that run one by one keep
+# their output readable.
+.NOTPARALLEL:
+
+.PHONY: help
+help: ## List the targets
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1 /p' Makefile | \
+		while read -r target text; do printf '%-12s %s\n' "$$target" "$$text"; done
+
+.PHONY: demo
+demo: setup-rust setup-envoy wasm ## Start Envoy with the filters and show them at work; KEEP=1 leaves it running
+	@echo "==> building the demo"
+	@cargo build -p demo
+	@cargo run -q -p demo $(if $(filter 1,$(KEEP)),-- --keep)
+
+.PHONY: test
+test: test-native test-node test-e2e ## Run all tests: natively, under Node.js, and against a real Envoy
+
+.PHONY: test-native
+test-native: setup-rust ## Run the policies' tests on this machine
+	@echo "==> testing the policies natively"
+	@cargo test --all-features $(POLICIES:%=-p %) $(ARGS)
+
+# Only tests that say so run as WebAssembly, and examples in the documentation
+# cannot: --tests leaves those to the native run.
+.PHONY: test-node
+test-node: setup-rust setup-node-tests ## Run the policies' tests as WebAssembly under Node.js
+	@echo "==> testing the policies as WebAssembly under Node.js"
+	@CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=wasm-bindgen-test-runner \
+		cargo test --tests --target wasm32-unknown-unknown $(POLICIES:%=-p %) $(ARGS)
+
+.PHONY: test-e2e
+test-e2e: setup-rust setup-envoy wasm ## Run the tests against a real Envoy; ARGS="name" picks some
+	@echo "==> testing the modules in Envoy"
+	@cargo test -p harness -p e2e $(ARGS)
+
+# Cargo knows what is out of date. A module that came out the same is not
+# copied, so that whatever watches dist/ stays undisturbed.
+.PHONY: wasm
+wasm: setup-rust ## Build the filters into dist/
+	@echo "==> building $(MODULES)"
+	@cargo build --profile wasm --target wasm32-wasip1 --target-dir $(TARGET_DIR) $(FILTERS:%=-p %)
+	@mkdir -p dist
+	@for module in $(MODULES); do \
+		built=$(TARGET_DIR)/wasm32-wasip1/wasm/$$module; \
+		cmp -s $$built dist/$$module || cp $$built dist/ || exit 1; \
+		echo "dist/$$module: $$(($$(wc -c < dist/$$module) / 1024)) KiB"; \
+	done
+
+.PHONY: lint
+lint: setup-rust setup-lint ## Check formatting, lints, licences and where dependencies come from
+	@echo "==> checking the formatting"
+	@cargo fmt --all --check
+	@echo "==> checking what runs on this machine"
+	@cargo clippy --all-targets --all-features -- -D warnings
+	@echo "==> checking what runs in the proxy"
+	@cargo clippy --target wasm32-wasip1 $(WASM_ONLY:%=-p %) -- -D warnings
+	@echo "==> checking the dependencies"
+	@cargo deny --locked check licenses bans sources
+
+.PHONY: fmt
+fmt: setup-rust ## Format the code
+	@cargo fmt --all
+
+.PHONY: setup
+setup: setup-rust setup-envoy setup-node-tests setup-lint ## Install every tool that is missing
+
+# Costs milliseconds when nothing is missing.
+setup-%:
+	@$(SETUP) $*
+
+.PHONY: clean
+clean: ## Remove all that was built or fetched: target, dist and .tools
+	rm -rf $(TARGET_DIR) dist .tools

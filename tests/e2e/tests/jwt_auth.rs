@@ -1,0 +1,227 @@
+//! jwt-auth in a real Envoy: the table of cases, its metrics, its two encodings.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "code of tests"
+)]
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use cases::{Case, Group};
+use e2e::{Gateway, MARK, SOON, jwt_auth, token};
+use harness::bootstrap::ConfigForm;
+use harness::client::{self, Request};
+use harness::envoy::Options;
+use harness::trial::{Cx, Suite};
+use serde_json::{Value, json};
+
+/// How a group's configuration reaches the filter and its requests reach Envoy.
+#[derive(Debug, Clone, Copy)]
+enum Run {
+    /// Plain YAML, which Envoy hands over as protobuf; HTTP/1.1.
+    StructH1,
+    /// JSON text, as Istio sends it; HTTP/2.
+    TextH2,
+}
+
+async fn gateway(group: &Group, run: Run) -> Result<Gateway> {
+    let config = match run {
+        Run::StructH1 => ConfigForm::Struct(group.config.clone()),
+        Run::TextH2 => ConfigForm::Text(group.config.to_string()),
+    };
+    let raw_paths = group.raw_paths;
+    let bootstrap = jwt_auth(config)?.hcm(|hcm| {
+        if raw_paths {
+            hcm["normalize_path"] = json!(false);
+            hcm["merge_slashes"] = json!(false);
+            hcm["path_with_escaped_slashes_action"] = json!("KEEP_UNCHANGED");
+        }
+    });
+    Gateway::start(bootstrap, Options::default()).await
+}
+
+/// What the client saw.
+struct Answer {
+    status: u16,
+    challenge: Option<String>,
+}
+
+async fn send(gateway: &Gateway, case: &Case, run: Run, mark: &str) -> Result<Answer> {
+    let addr = gateway.envoy.listener("ingress");
+    if matches!(run, Run::TextH2) {
+        let mut request = Request::get(&case.request.path).header(MARK, mark);
+        for (name, value) in case.request.headers() {
+            request = request.header(&name, value);
+        }
+        let response = client::h2(addr, request).await?;
+        let challenge = response.header("www-authenticate");
+        return Ok(Answer { status: response.status, challenge });
+    }
+    // By hand, because no client library sends every one of these bytes.
+    let mut bytes =
+        format!("GET {} HTTP/1.1\r\nhost: orders\r\n{MARK}: {mark}\r\n", case.request.path)
+            .into_bytes();
+    for (name, value) in case.request.headers() {
+        bytes.extend([name.as_bytes(), b": ", &value, b"\r\n"].concat());
+    }
+    bytes.extend(b"\r\n");
+    let answer = client::raw(addr, &bytes).await?;
+    let status = client::status_of(&answer).context("no answer")?;
+    let text = String::from_utf8_lossy(&answer);
+    let challenge = text
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .find_map(|line| line.strip_prefix("www-authenticate: "));
+    Ok(Answer { status, challenge: challenge.map(Into::into) })
+}
+
+async fn check(
+    cx: &Cx,
+    name: &'static str,
+    group: Arc<Group>,
+    index: usize,
+    run: Run,
+) -> Result<()> {
+    let gateway =
+        cx.shared(&format!("{name} {run:?}"), async || gateway(&group, run).await).await?;
+    let case = &group.cases[index];
+    let mark = format!("{name}-{index}");
+    let answer = send(&gateway, case, run, &mark).await?;
+    ensure!(answer.status == case.expect.status, "the status is {}", answer.status);
+    ensure!(
+        answer.challenge == case.expect.challenge,
+        "the challenge is {:?}, should be {:?}",
+        answer.challenge,
+        case.expect.challenge
+    );
+    let reached = gateway.upstream.find(|it| it.header(MARK).as_deref() == Some(&mark));
+    let Some(headers) = case.expect.upstream() else {
+        ensure!(reached.is_none(), "it reached the upstream: {reached:?}");
+        let details = gateway.details(&mark).await?;
+        let expected = format!("jwt_auth{{{}}}", case.expect.reason);
+        ensure!(details == expected, "the details are {details:?}, should be {expected:?}");
+        return Ok(());
+    };
+    let reached = reached.context("it did not reach the upstream")?;
+    for (name, expected) in headers {
+        let found: Vec<_> = reached.headers.iter().filter(|(it, _)| it == name).collect();
+        let found: Vec<_> = found.into_iter().map(|(_, value)| value.clone()).collect();
+        let expected: Vec<_> = expected.into_iter().collect();
+        ensure!(found == expected, "{name} is {found:?} upstream, should be {expected:?}");
+    }
+    Ok(())
+}
+
+/// Not everything that HTTP/1.1 can say can be said in HTTP/2.
+fn fits(run: Run, group: &Group, case: &Case) -> bool {
+    case.now.is_none() && (matches!(run, Run::StructH1) || !group.raw_paths)
+}
+
+async fn requests_are_counted_by_provider_and_reason(cx: &Cx) -> Result<()> {
+    let config = e2e::jwt_auth_group("readme")?.config;
+    let gateway = cx
+        .shared("metrics", async || {
+            Gateway::start(jwt_auth(ConfigForm::Struct(config))?, Options::default()).await
+        })
+        .await?;
+    let addr = gateway.envoy.listener("ingress");
+    for name in ["good-rs256", "expired", "expired", "tampered-payload"] {
+        client::h1(addr, Request::get("/orders").bearer(&token(name))).await?;
+    }
+    client::h1(addr, Request::get("/public")).await?;
+
+    for (counter, expected) in [
+        ("provider.corp.reason.ok", 1),
+        ("provider.corp.reason.expired", 2),
+        ("provider.corp.reason.signature", 1),
+        ("provider.corp.reason.missing", 0),
+        ("reason.anonymous", 1),
+    ] {
+        let counter = format!("wasmcustom.jwt_auth.requests.{counter}");
+        gateway.envoy.wait_for_stat(&counter, |value| value == expected, SOON).await?;
+    }
+    let prometheus = gateway.envoy.prometheus().await?;
+    for line in [
+        r#"envoy_wasmcustom_jwt_auth_requests{provider="corp",reason="expired"} 2"#,
+        r#"envoy_wasmcustom_jwt_auth_requests{reason="anonymous"} 1"#,
+    ] {
+        ensure!(prometheus.contains(line), "{line} is not in:\n{prometheus}");
+    }
+    Ok(())
+}
+
+async fn a_grpc_client_gets_a_grpc_status(cx: &Cx) -> Result<()> {
+    let group = Arc::new(e2e::jwt_auth_group("readme")?);
+    let run = Run::TextH2;
+    let gateway = cx.shared("readme TextH2", async || gateway(&group, run).await).await?;
+    let request = Request::post("/shop.Orders/List", "").header("content-type", "application/grpc");
+    let response = client::h2(gateway.envoy.listener("ingress"), request).await?;
+    ensure!(response.status == 200, "{response:?}");
+    // UNAUTHENTICATED
+    ensure!(response.header("grpc-status").as_deref() == Some("16"), "{response:?}");
+    Ok(())
+}
+
+async fn a_refusal_says_no_more_than_rfc_6750_has(cx: &Cx) -> Result<()> {
+    let group = Arc::new(e2e::jwt_auth_group("readme")?);
+    let gateway = cx.shared("readme TextH2", async || gateway(&group, Run::TextH2).await).await?;
+    let addr = gateway.envoy.listener("ingress");
+    for name in ["expired", "tampered-signature", "unknown-kid", "other-audience", "alg-none"] {
+        let response = client::h2(addr, Request::get("/orders").bearer(&token(name))).await?;
+        ensure!(response.json()? == json!({"error": "invalid_token"}), "{name}: {response:?}");
+        ensure!(response.header("content-type").as_deref() == Some("application/json"), "{name}");
+    }
+    Ok(())
+}
+
+/// A key set with an RSA key over 4096 bits, for which jwt-simple has no code.
+async fn a_key_of_8192_bits_verifies(cx: &Cx) -> Result<()> {
+    let text = include_str!("../../cases/jwt-auth/rsa-8192.json");
+    let large: Value = serde_json::from_str(text)?;
+    let mut config = e2e::jwt_auth_group("readme")?.config;
+    config["providers"][0]["jwks"]["inline"]["keys"] = json!([large["key"]]);
+    let gateway = cx
+        .shared("large key", async || {
+            Gateway::start(jwt_auth(ConfigForm::Struct(config))?, Options::default()).await
+        })
+        .await?;
+    let addr = gateway.envoy.listener("ingress");
+    let good = large["token"].as_str().context("a token")?;
+    let response = client::h1(addr, Request::get("/orders").bearer(good)).await?;
+    ensure!(response.status == 200, "{response:?}");
+    let response = client::h1(addr, Request::get("/orders").bearer(&token("good-rs256"))).await?;
+    ensure!(response.status == 401, "{response:?}");
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    let mut suite = Suite::new();
+    for (name, group) in cases::jwt_auth::groups() {
+        let group = Arc::new(group);
+        for run in [Run::StructH1, Run::TextH2] {
+            for (index, case) in group.cases.iter().enumerate() {
+                if fits(run, &group, case) {
+                    let group = Arc::clone(&group);
+                    suite.trial(format!("{name}/{run:?}/{}", case.name), async move |cx| {
+                        check(cx, name, group, index, run).await
+                    });
+                }
+            }
+        }
+    }
+    suite.trial(
+        "requests are counted by provider and reason",
+        requests_are_counted_by_provider_and_reason,
+    );
+    suite.trial("a gRPC client gets a gRPC status", a_grpc_client_gets_a_grpc_status);
+    suite.trial(
+        "a refusal says no more than RFC 6750 has",
+        a_refusal_says_no_more_than_rfc_6750_has,
+    );
+    suite.trial("a key of 8192 bits verifies", a_key_of_8192_bits_verifies);
+    suite.run()
+}
