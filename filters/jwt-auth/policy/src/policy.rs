@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use mesh_filters_config::{ConfigErrors, Errors, HeaderName, compile};
 use mesh_filters_policy::{
-    Configured, CounterId, Env, FailureMode, Headers, Policy, RequestPath, Stream, Verdict,
+    Configured, CounterId, Env, FailureMode, Headers, Policy, RequestPath, Stream, UnixTime,
+    Verdict,
 };
 
 use crate::config::{Config, ProviderConfig};
@@ -43,12 +44,13 @@ impl Policy for JwtAuth {
     fn counters(&self) -> Vec<String> {
         let of_providers = self.0.providers.iter().flat_map(|provider| {
             let name = provider.name.as_str();
-            Reason::ALL.iter().map(move |reason| {
+            Reason::OF_PROVIDERS.iter().map(move |reason| {
                 format!("jwt_auth.requests.provider.{name}.reason.{}", reason.label())
             })
         });
-        let of_none =
-            Reason::ALL.iter().map(|reason| format!("jwt_auth.requests.reason.{}", reason.label()));
+        let of_none = Reason::OF_NONE
+            .iter()
+            .map(|reason| format!("jwt_auth.requests.reason.{}", reason.label()));
         of_providers.chain(of_none).collect()
     }
 
@@ -74,7 +76,7 @@ fn check_names_are_unique(providers: &[ProviderConfig], errors: &Errors) {
 
 impl Stream for JwtStream {
     fn on_request_headers(&mut self, request: &mut Headers, env: &Env) -> Verdict {
-        self.0.judge(request, env)
+        self.0.judge(request, env.now)
     }
 }
 
@@ -99,7 +101,7 @@ impl Compiled {
         Self { providers, rules: Rules::compile(&config.rules, &config.providers, errors), managed }
     }
 
-    fn judge(&self, request: &mut Headers, env: &Env) -> Verdict {
+    fn judge(&self, request: &mut Headers, now: UnixTime) -> Verdict {
         // Before anything else: what a client sends is never taken for ours,
         // whichever rule applies.
         request.remove_if(|name| self.managed.iter().any(|managed| is_spelling_of(managed, name)));
@@ -113,17 +115,22 @@ impl Compiled {
         match requirement {
             None => self.refuse(None, Reason::NoRule),
             Some(Requirement::Anonymous) => Verdict::Continue(self.reason(None, Reason::Anonymous)),
-            Some(Requirement::Provider(index)) => match self.authenticate(index, request, env) {
+            Some(Requirement::Provider(index)) => match self.authenticate(index, request, now) {
                 Ok(()) => Verdict::Continue(self.reason(Some(index), Reason::Ok)),
                 Err(reason) => self.refuse(Some(index), reason),
             },
         }
     }
 
-    fn authenticate(&self, index: usize, request: &mut Headers, env: &Env) -> Result<(), Reason> {
+    fn authenticate(
+        &self,
+        index: usize,
+        request: &mut Headers,
+        now: UnixTime,
+    ) -> Result<(), Reason> {
         // An index of the rules is one of `providers`: both come from one list.
         let provider = self.providers.get(index).ok_or(Reason::NoRule)?;
-        let claims = provider.verify(token::bearer(request)?, env.now)?;
+        let claims = provider.verify(token::bearer(request)?, now)?;
         let mut headers = Vec::with_capacity(provider.claims_to_headers.len());
         for (claim, header) in &provider.claims_to_headers {
             if let Some(value) = claims.header_value(claim)? {
@@ -146,10 +153,14 @@ impl Compiled {
     /// The counters stand in [`Policy::counters`] provider by provider, those
     /// without a provider last.
     fn reason(&self, provider: Option<usize>, reason: Reason) -> mesh_filters_policy::Reason {
-        let block = provider.unwrap_or(self.providers.len());
+        let (block, reasons) = match provider {
+            Some(index) => (index, Reason::OF_PROVIDERS),
+            None => (self.providers.len(), Reason::OF_NONE),
+        };
+        let place = reasons.iter().position(|it| *it == reason).unwrap_or_default();
         mesh_filters_policy::Reason {
             detail: reason.detail(),
-            counter: CounterId(block * Reason::ALL.len() + reason as usize),
+            counter: CounterId(block * Reason::OF_PROVIDERS.len() + place),
         }
     }
 }

@@ -5,63 +5,80 @@ use std::borrow::Cow;
 use mesh_filters_policy::LocalReply;
 
 macro_rules! reasons {
-    ($( $(#[doc = $doc:literal])+ $variant:ident = $label:literal ),+ $(,)?) => {
+    (
+        of_providers: { $( $(#[doc = $doc:literal])+ $variant:ident = $label:literal ),+ $(,)? }
+        of_none: { $( $(#[doc = $none_doc:literal])+ $none:ident = $none_label:literal ),+ $(,)? }
+    ) => {
         /// Why a request passed or was refused.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Reason {
-            $( $(#[doc = $doc])+ $variant ),+
+            $( $(#[doc = $doc])+ $variant, )+
+            $( $(#[doc = $none_doc])+ $none, )+
         }
 
         impl Reason {
-            /// Every reason, in the order of their numbers.
-            pub const ALL: &[Self] = &[$(Self::$variant),+];
+            /// The reasons of a request that a provider judged.
+            pub(crate) const OF_PROVIDERS: &[Self] = &[$(Self::$variant),+];
+
+            /// The reasons of a request that no provider was asked about.
+            pub(crate) const OF_NONE: &[Self] = &[$(Self::$none),+];
 
             /// The label of metrics.
-            pub const fn label(self) -> &'static str {
-                match self { $( Self::$variant => $label ),+ }
+            pub(crate) const fn label(self) -> &'static str {
+                match self {
+                    $( Self::$variant => $label, )+
+                    $( Self::$none => $none_label, )+
+                }
             }
 
             /// The response detail.
             pub(crate) const fn detail(self) -> &'static str {
-                match self { $( Self::$variant => concat!("jwt_auth{", $label, "}") ),+ }
+                match self {
+                    $( Self::$variant => concat!("jwt_auth{", $label, "}"), )+
+                    $( Self::$none => concat!("jwt_auth{", $none_label, "}"), )+
+                }
             }
         }
     };
 }
 
 reasons! {
-    /// A valid token was presented.
-    Ok = "ok",
-    /// The rule asks for no token.
-    Anonymous = "anonymous",
-    /// There is no token.
-    Missing = "missing",
-    /// There are other credentials beside the token.
-    Duplicate = "duplicate",
-    /// It is no JSON Web Token, or one with a header that must not be followed.
-    Malformed = "malformed",
-    /// Its `typ` is that of another kind of token.
-    Type = "type",
-    /// Its algorithm is unknown, not allowed, or not that of its key.
-    Algorithm = "algorithm",
-    /// Its `iss` is another.
-    Issuer = "issuer",
-    /// Its `aud` holds none of ours.
-    Audience = "audience",
-    /// `exp` has passed.
-    Expired = "expired",
-    /// `nbf` is yet to come.
-    NotYetValid = "not_yet_valid",
-    /// A claim that is needed is missing, or one cannot stand in a header.
-    Claims = "claims",
-    /// No key has its `kid`.
-    Kid = "kid",
-    /// The signature is not that of the key.
-    Signature = "signature",
-    /// The request's path can be read in more than one way.
-    Path = "path",
-    /// No rule is about this request.
-    NoRule = "no_rule",
+    of_providers: {
+        /// A valid token was presented.
+        Ok = "ok",
+        /// There is no token.
+        Missing = "missing",
+        /// There are other credentials beside the token.
+        Duplicate = "duplicate",
+        /// It is no JSON Web Token, or one with a header that must not be followed.
+        Malformed = "malformed",
+        /// Its `typ` is that of another kind of token.
+        Type = "type",
+        /// Its algorithm is unknown, not allowed, or not that of its key.
+        Algorithm = "algorithm",
+        /// Its `iss` is another.
+        Issuer = "issuer",
+        /// Its `aud` holds none of ours.
+        Audience = "audience",
+        /// `exp` has passed.
+        Expired = "expired",
+        /// `nbf` is yet to come.
+        NotYetValid = "not_yet_valid",
+        /// A claim that is needed is missing, or one cannot stand in a header.
+        Claims = "claims",
+        /// No key has its `kid`.
+        Kid = "kid",
+        /// The signature is not that of the key.
+        Signature = "signature",
+    }
+    of_none: {
+        /// The rule asks for no token.
+        Anonymous = "anonymous",
+        /// The request's path can be read in more than one way.
+        Path = "path",
+        /// No rule is about this request.
+        NoRule = "no_rule",
+    }
 }
 
 impl Reason {
@@ -78,11 +95,8 @@ impl Reason {
         };
         let mut headers = vec![("content-type", Cow::Borrowed("application/json"))];
         if let Some(realm) = realm {
-            let mut challenge = format!("Bearer realm=\"{realm}\"");
-            if let Some(error) = error {
-                challenge.push_str(&format!(", error=\"{error}\""));
-            }
-            headers.push(("www-authenticate", challenge.into()));
+            let error = error.map(|error| format!(", error=\"{error}\"")).unwrap_or_default();
+            headers.push(("www-authenticate", format!("Bearer realm=\"{realm}\"{error}").into()));
         }
         let error = error.unwrap_or("token_required");
         LocalReply { status, headers, body: format!("{{\"error\":\"{error}\"}}\n").into() }

@@ -98,38 +98,59 @@ pub struct Object<'a> {
     known: Vec<&'static str>,
 }
 
+/// What became of a field.
+enum Field<T> {
+    Absent,
+    /// Noted as a mistake.
+    Refused,
+    Decoded(T),
+}
+
 impl Object<'_> {
-    fn take<T: Decode>(&mut self, key: &'static str) -> Option<Option<T>> {
+    fn take<T: Decode>(&mut self, key: &'static str) -> Field<T> {
         self.known.push(key);
-        let value = self.fields.get(key)?;
+        let Some(value) = self.fields.get(key) else {
+            return Field::Absent;
+        };
         let step = Step::Key(&self.node.step, key);
-        Some(T::decode(&Node { value, step, errors: self.node.errors }))
+        match T::decode(&Node { value, step, errors: self.node.errors }) {
+            Some(decoded) => Field::Decoded(decoded),
+            None => Field::Refused,
+        }
     }
 
     /// A field that must be there.
     pub fn required<T: Decode>(&mut self, key: &'static str) -> Option<T> {
-        self.take(key).unwrap_or_else(|| {
-            self.node.errors.add(Step::Key(&self.node.step, key), "is missing");
-            None
-        })
+        match self.take(key) {
+            Field::Decoded(value) => Some(value),
+            Field::Refused => None,
+            Field::Absent => {
+                self.node.errors.add(Step::Key(&self.node.step, key), "is missing");
+                None
+            }
+        }
     }
 
-    /// A field that may be left out. The outer `Option` is always `Some`: a
-    /// mistake inside is noted and does not hide mistakes elsewhere.
-    #[expect(clippy::option_option, reason = "outer: decoded at all; inner: was it there")]
-    pub fn optional<T: Decode>(&mut self, key: &'static str) -> Option<Option<T>> {
-        Some(self.take(key).flatten())
+    /// A field that may be left out. One that was refused is noted and counts as
+    /// left out, so that mistakes elsewhere are still found.
+    pub fn optional<T: Decode>(&mut self, key: &'static str) -> Option<T> {
+        match self.take(key) {
+            Field::Decoded(value) => Some(value),
+            Field::Refused | Field::Absent => None,
+        }
     }
 
     /// A field with a default, itself given as configuration so that it passes
-    /// the same checks. A mistake in the field is noted and the default stands
-    /// in, so that mistakes elsewhere are still found.
+    /// the same checks. In place of one that was refused the default stands in,
+    /// so that mistakes elsewhere are still found.
     pub fn or_default<T: Decode>(&mut self, key: &'static str, default: &Value) -> Option<T> {
-        if let Some(Some(value)) = self.take(key) {
-            return Some(value);
+        match self.take(key) {
+            Field::Decoded(value) => Some(value),
+            Field::Refused | Field::Absent => {
+                let step = Step::Key(&self.node.step, key);
+                T::decode(&Node { value: default, step, errors: self.node.errors })
+            }
         }
-        let step = Step::Key(&self.node.step, key);
-        T::decode(&Node { value: default, step, errors: self.node.errors })
     }
 
     /// Notes every field that was not asked for.

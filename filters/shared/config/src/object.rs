@@ -38,7 +38,7 @@ macro_rules! object {
                 let mut object = node.object()?;
                 $( let $field = $crate::object!(@take object $kind $field $(= $default)?); )+
                 object.finish();
-                Some(Self { $( $field: $field? ),+ })
+                Some(Self { $( $field: $crate::object!(@built $kind $field) ),+ })
             }
         }
 
@@ -76,6 +76,8 @@ macro_rules! object {
     (@type required $type:ty) => { $type };
     (@type default $type:ty) => { $type };
     (@type optional $type:ty) => { Option<$type> };
+    (@built optional $field:ident) => { $field };
+    (@built $kind:ident $field:ident) => { $field? };
     (@take $object:ident required $field:ident) => { $object.required($crate::export::key(stringify!($field))) };
     (@take $object:ident optional $field:ident) => { $object.optional($crate::export::key(stringify!($field))) };
     (@take $object:ident default $field:ident = $default:tt) => {

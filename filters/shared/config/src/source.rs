@@ -118,7 +118,7 @@ fn from_double(number: f64) -> Result<Value, String> {
 }
 
 /// Decodes a [`Value`] and refuses an object that has a key twice, of which
-/// serde_json would silently keep the last.
+/// `serde_json` would silently keep the last.
 struct UniqueKeys;
 
 impl<'de> DeserializeSeed<'de> for UniqueKeys {

@@ -38,8 +38,8 @@ impl Verdict {
 }
 
 /// An answer that the proxy gives itself. For a gRPC request Envoy turns it
-/// into a `grpc-status` (401 into UNAUTHENTICATED, 403 into PERMISSION_DENIED,
-/// 503 into UNAVAILABLE).
+/// into a `grpc-status` (401 into `UNAUTHENTICATED`, 403 into `PERMISSION_DENIED`,
+/// 503 into `UNAVAILABLE`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalReply {
     /// The HTTP status code.

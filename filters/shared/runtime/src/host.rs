@@ -63,7 +63,7 @@ pub(crate) fn request_headers() -> Result<Headers, HostError> {
     } else {
         // SAFETY: the host filled memory that it got from the SDK's
         // `proxy_on_memory_allocate`, a boxed slice of `size` bytes, and gave it up.
-        unsafe { Vec::from_raw_parts(data, size, size) }
+        unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(data, size)) }.into_vec()
     };
     Headers::from_block(block).map_err(|_| HostError { call: CALL })
 }
