@@ -2,7 +2,7 @@
 //!
 //! One table serves three runs: the policy on this machine, the policy as
 //! WebAssembly under Node, and the built module in a real Envoy. A group is a
-//! configuration with its cases; `${name}` in a header stands for the token of
+//! configuration with its cases; `${name}` in a header or path stands for the token of
 //! that name in `tokens.json`, and `"${jwks}"` in a configuration for `jwks.json`.
 //! Each character of a header stands for one byte, so that bytes that are no
 //! UTF-8 can be written down.
@@ -47,10 +47,24 @@ pub struct Case {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
+    /// The method.
+    #[serde(default = "get")]
+    pub method: String,
+    /// The authority.
+    #[serde(default = "shop")]
+    pub host: String,
     /// The target, with its query.
     #[serde(default = "orders")]
     pub path: String,
     headers: Vec<(String, String)>,
+}
+
+fn get() -> String {
+    "GET".into()
+}
+
+fn shop() -> String {
+    "shop.example.com".into()
 }
 
 fn orders() -> String {
@@ -74,7 +88,8 @@ pub struct Expect {
     pub reason: String,
     /// The `www-authenticate` header of the answer, if there is to be one.
     pub challenge: Option<String>,
-    /// Headers that reach the upstream; `None` for one that must not. Without
+    /// Headers that reach the upstream, `:path` among them; `None` for one that
+    /// must not. Without
     /// it, nothing may reach the upstream.
     upstream: Option<BTreeMap<String, Option<String>>>,
 }
@@ -102,10 +117,12 @@ fn bytes(text: &str) -> Vec<u8> {
 pub mod jwt_auth {
     use super::{BTreeMap, Group, Value};
 
-    const GROUPS: [(&str, &str); 3] = [
+    const GROUPS: [(&str, &str); 5] = [
         ("readme", include_str!("../jwt-auth/readme.json")),
         ("algorithms", include_str!("../jwt-auth/algorithms.json")),
         ("paths", include_str!("../jwt-auth/paths.json")),
+        ("rules", include_str!("../jwt-auth/rules.json")),
+        ("sources", include_str!("../jwt-auth/sources.json")),
     ];
 
     /// The tokens by name, as `tests/cases/jwt-auth/tokens.json` describes them.
@@ -126,8 +143,14 @@ pub mod jwt_auth {
             .map(|(name, text)| {
                 let mut group: Group = serde_json::from_str(text).unwrap();
                 fill(&mut group.config, &jwks);
-                for (_, value) in group.cases.iter_mut().flat_map(|it| &mut it.request.headers) {
-                    *value = with_tokens(value, &tokens);
+                for case in &mut group.cases {
+                    case.request.path = with_tokens(&case.request.path, &tokens);
+                    for (_, value) in &mut case.request.headers {
+                        *value = with_tokens(value, &tokens);
+                    }
+                    for value in case.expect.upstream.iter_mut().flat_map(BTreeMap::values_mut) {
+                        *value = value.as_deref().map(|text| with_tokens(text, &tokens));
+                    }
                 }
                 (*name, group)
             })

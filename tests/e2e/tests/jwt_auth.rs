@@ -53,7 +53,9 @@ struct Answer {
 async fn send(gateway: &Gateway, case: &Case, run: Run, mark: &str) -> Result<Answer> {
     let addr = gateway.envoy.listener("ingress");
     if matches!(run, Run::TextH2) {
-        let mut request = Request::get(&case.request.path).header(MARK, mark);
+        let mut request = Request::new(&case.request.method, &case.request.path)
+            .header("host", &case.request.host)
+            .header(MARK, mark);
         for (name, value) in case.request.headers() {
             request = request.header(&name, value);
         }
@@ -62,9 +64,9 @@ async fn send(gateway: &Gateway, case: &Case, run: Run, mark: &str) -> Result<An
         return Ok(Answer { status: response.status, challenge });
     }
     // By hand, because no client library sends every one of these bytes.
+    let cases::Request { method, host, path, .. } = &case.request;
     let mut bytes =
-        format!("GET {} HTTP/1.1\r\nhost: orders\r\n{MARK}: {mark}\r\n", case.request.path)
-            .into_bytes();
+        format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\n{MARK}: {mark}\r\n").into_bytes();
     for (name, value) in case.request.headers() {
         bytes.extend([name.as_bytes(), b": ", &value, b"\r\n"].concat());
     }
@@ -108,8 +110,12 @@ async fn check(
     };
     let reached = reached.context("it did not reach the upstream")?;
     for (name, expected) in headers {
-        let found: Vec<_> = reached.headers.iter().filter(|(it, _)| it == name).collect();
-        let found: Vec<_> = found.into_iter().map(|(_, value)| value.clone()).collect();
+        let found: Vec<_> = if name == ":path" {
+            vec![reached.path.clone().into_bytes()]
+        } else {
+            let named = reached.headers.iter().filter(|(it, _)| it == name);
+            named.map(|(_, value)| value.clone()).collect()
+        };
         let expected: Vec<_> = expected.into_iter().collect();
         ensure!(found == expected, "{name} is {found:?} upstream, should be {expected:?}");
     }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use mesh_filters_config::{Decode, Node};
 use mesh_filters_policy::{UnixTime, is_field_value};
 use serde_json::{Map, Value};
 
+use crate::claim_path::ClaimPath;
 use crate::reason::Reason;
 
 /// The claims of a token, with the registered ones checked for their type.
@@ -14,6 +14,15 @@ pub(crate) struct Claims {
     all: Map<String, Value>,
     expires: Option<UnixTime>,
     not_before: Option<UnixTime>,
+    issued: Option<UnixTime>,
+}
+
+/// How a provider limits the life of tokens.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lifetime {
+    pub clock_skew: Duration,
+    pub require_expiration: bool,
+    pub max_lifetime: Option<Duration>,
 }
 
 impl Claims {
@@ -33,17 +42,12 @@ impl Claims {
         if all.get("aud").is_some_and(|aud| !is_string_or_strings(aud)) {
             return Err(Reason::Malformed);
         }
-        numeric_date(&all, "iat")?;
         Ok(Self {
+            issued: numeric_date(&all, "iat")?,
             expires: numeric_date(&all, "exp")?,
             not_before: numeric_date(&all, "nbf")?,
             all,
         })
-    }
-
-    /// The `iss` claim.
-    pub fn issuer(&self) -> Option<&str> {
-        self.all.get("iss").and_then(Value::as_str)
     }
 
     /// Whether `aud` holds one of `accepted`.
@@ -55,21 +59,52 @@ impl Claims {
         })
     }
 
-    /// Checks `exp` and `nbf`. A token is good until just before `exp` plus the
-    /// skew, and from `nbf` less the skew on.
+    /// Checks `exp`, `nbf` and `iat`. A token is good until just before `exp` plus
+    /// the skew, and from `nbf` less the skew on.
     ///
     /// # Errors
-    /// [`Reason::Expired`], [`Reason::NotYetValid`], or [`Reason::Claims`] if
-    /// there is no `exp`: a token that never ends cannot be taken back.
-    pub fn check_time(&self, now: UnixTime, skew: Duration) -> Result<(), Reason> {
-        let expires = self.expires.ok_or(Reason::Claims)?;
-        if now >= expires.later(skew) {
+    /// [`Reason::Expired`], [`Reason::NotYetValid`], or [`Reason::Lifetime`] if
+    /// the token lives longer than is accepted, or does not say for how long.
+    pub fn check_time(&self, now: UnixTime, limits: Lifetime) -> Result<(), Reason> {
+        let Lifetime { clock_skew, require_expiration, max_lifetime } = limits;
+        if self.expires.is_none() && (require_expiration || max_lifetime.is_some()) {
+            return Err(Reason::Lifetime);
+        }
+        if self.expires.is_some_and(|expires| now >= expires.later(clock_skew)) {
             return Err(Reason::Expired);
         }
-        if self.not_before.is_some_and(|not_before| now < not_before.earlier(skew)) {
+        if self.not_before.is_some_and(|not_before| now < not_before.earlier(clock_skew)) {
             return Err(Reason::NotYetValid);
         }
+        if let (Some(max), Some(expires)) = (max_lifetime, self.expires) {
+            let issued = self.issued.ok_or(Reason::Lifetime)?;
+            // An `iat` in the future must not make a long life look short.
+            let latest = issued.min(now.later(clock_skew)).later(max);
+            if expires > latest {
+                return Err(Reason::Lifetime);
+            }
+        }
         Ok(())
+    }
+
+    /// Every claim.
+    pub fn all(&self) -> &Map<String, Value> {
+        &self.all
+    }
+
+    /// A claim that is text.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.all.get(name).and_then(Value::as_str)
+    }
+
+    /// Whether the token has a scope: in `scope`, a text with spaces between
+    /// (RFC 8693 section 4.2), or in `scp`, the same or a list.
+    pub fn has_scope(&self, scope: &str) -> bool {
+        ["scope", "scp"].iter().any(|name| match self.all.get(*name) {
+            Some(Value::String(scopes)) => scopes.split(' ').any(|it| it == scope),
+            Some(Value::Array(scopes)) => scopes.iter().any(|it| it.as_str() == Some(scope)),
+            _ => false,
+        })
     }
 
     /// The value of a claim as a header has it: text as it is, numbers and
@@ -77,16 +112,16 @@ impl Claims {
     /// `None` if the claim is missing, null or an object.
     ///
     /// # Errors
-    /// [`Reason::Claims`] if the value would mean something else in a header: a
+    /// [`Reason::Malformed`] if the value would mean something else in a header: a
     /// line break would start another header, and a comma inside a list's item
     /// another item.
     pub fn header_value(&self, path: &ClaimPath) -> Result<Option<Vec<u8>>, Reason> {
         let text = match path.find(&self.all) {
             Some(Value::Array(items)) => {
                 let texts: Option<Vec<_>> = items.iter().map(scalar).collect();
-                let texts = texts.ok_or(Reason::Claims)?;
+                let texts = texts.ok_or(Reason::Malformed)?;
                 if texts.iter().any(|text| text.contains(',')) {
-                    return Err(Reason::Claims);
+                    return Err(Reason::Malformed);
                 }
                 Some(texts.join(","))
             }
@@ -94,7 +129,7 @@ impl Claims {
             None => None,
         };
         match text {
-            Some(text) if !is_field_value(text.as_bytes()) => Err(Reason::Claims),
+            Some(text) if !is_field_value(text.as_bytes()) => Err(Reason::Malformed),
             text => Ok(text.map(String::into_bytes)),
         }
     }
@@ -136,37 +171,5 @@ fn numeric_date(claims: &Map<String, Value>, name: &str) -> Result<Option<UnixTi
             Ok(Some(UnixTime::from_nanos((seconds * NANOS_PER_SECOND) as u64)))
         }
         _ => Err(Reason::Malformed),
-    }
-}
-
-/// Names of nested claims, outermost first. Never empty.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClaimPath(Vec<String>);
-
-impl ClaimPath {
-    fn find<'a>(&self, claims: &'a Map<String, Value>) -> Option<&'a Value> {
-        let (first, rest) = self.0.split_first()?;
-        rest.iter().try_fold(claims.get(first)?, |value, name| value.get(name))
-    }
-}
-
-impl Decode for ClaimPath {
-    fn decode(node: &Node<'_>) -> Option<Self> {
-        let names: Vec<String> = node.string()?.split('.').map(Into::into).collect();
-        if names.iter().any(String::is_empty) {
-            return node.refuse("must be a claim such as \"sub\" or \"realm_access.roles\"");
-        }
-        Some(Self(names))
-    }
-}
-
-#[cfg(feature = "schema")]
-impl schemars::JsonSchema for ClaimPath {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "ClaimPath".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({"type": "string", "pattern": r"^[^.]+(\.[^.]+)*$"})
     }
 }

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use mesh_filters_config::{Decode, HeaderName, Identifier, Node, NonEmpty, object};
-use mesh_filters_policy::matcher::RequestMatchConfig;
+use mesh_filters_config::{Decode, HeaderField, HeaderName, Identifier, Node, NonEmpty, object};
+use mesh_filters_policy::matcher::RequestMatch;
 use serde_json::Value;
 
 use crate::algorithm::Algorithm;
-use crate::claims::ClaimPath;
+use crate::claim_match::ClaimMatch;
+use crate::claim_path::ClaimSelector;
 
 object! {
     /// Configuration of the jwt-auth filter.
@@ -18,6 +19,15 @@ object! {
         /// What a request needs. The first rule that matches decides; a request
         /// that none matches is refused.
         required rules: NonEmpty<Vec<RuleConfig>>,
+        /// Lets CORS preflight requests pass without a token: `OPTIONS` with
+        /// `origin` and `access-control-request-method`. Browsers send them
+        /// without credentials.
+        default bypass_cors_preflight: bool = false,
+        /// Tokens that have been verified, so that a known one costs no
+        /// cryptography. Each worker has its own.
+        default cache: CacheConfig = {},
+        /// Tokens that are refused although they are valid.
+        default deny: DenyConfig = {},
     }
 }
 
@@ -37,10 +47,26 @@ object! {
         optional algorithms: NonEmpty<Vec<Algorithm>>,
         /// The keys that tokens are signed with.
         required jwks: JwksConfig,
+        /// Where the token is. The first place that holds one counts.
+        default from: NonEmpty<Vec<SourceConfig>> = [{"header": "authorization", "prefix": "Bearer "}],
+        /// Whether the upstream gets the token too. Otherwise it is taken out of
+        /// where it was found.
+        default forward: bool = false,
         /// By how much clocks may differ when `exp` and `nbf` are checked.
         default clock_skew: Duration = "60s",
+        /// Whether a token must have `exp`.
+        default require_expiration: bool = true,
+        /// The longest time between `iat` and `exp` that is accepted. A token
+        /// without `iat` is then refused.
+        optional max_lifetime: Duration,
+        /// The kinds of token that are accepted, by their `typ` header
+        /// (RFC 8725 section 3.11). A token without one is a `JWT`.
+        default token_types: NonEmpty<Vec<TokenType>> = ["JWT", "at+jwt"],
         /// Claims that the upstream gets as request headers.
         default claims_to_headers: Vec<ClaimToHeaderConfig> = [],
+        /// The header in which the upstream gets the token's payload, in
+        /// base64url. A client's own header of that name is always removed.
+        optional payload_header: HeaderName,
     }
 }
 
@@ -74,11 +100,51 @@ impl Decode for InlineJwks {
 }
 
 object! {
-    /// A claim that becomes a request header.
+    /// A place that may hold the token: exactly one of `header`, `cookie` and
+    /// `query`.
+    pub struct SourceConfig {
+        /// A request header.
+        optional header: HeaderField,
+        /// What stands before the token in that header, such as `"Bearer "`, in
+        /// any case. Without it, the value is the bare token.
+        optional prefix: NonEmpty<String>,
+        /// A cookie.
+        optional cookie: NonEmpty<String>,
+        /// A query parameter.
+        optional query: NonEmpty<String>,
+    }
+}
+
+/// A `typ` header that is accepted: `JWT`, or a name that ends in `+jwt`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenType(String);
+
+impl TokenType {
+    /// The type in lower case, without `application/`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Decode for TokenType {
+    fn decode(node: &Node<'_>) -> Option<Self> {
+        let lower = node.string()?.to_ascii_lowercase();
+        let name = lower.strip_prefix("application/").unwrap_or(&lower);
+        if name != "jwt" && !name.ends_with("+jwt") {
+            return node.refuse("must be \"JWT\" or a type that ends in \"+jwt\"");
+        }
+        Some(Self(name.into()))
+    }
+}
+
+object! {
+    /// A claim that becomes a request header. A list is joined with commas.
     pub struct ClaimToHeaderConfig {
         /// The claim, with dots between the names of nested ones, as in
-        /// `realm_access.roles`. A list is joined with commas.
-        required claim: ClaimPath,
+        /// `realm_access.roles`. Either this or `claim_path`.
+        optional claim: ClaimSelector,
+        /// The names of nested claims one by one, for names that hold dots.
+        optional claim_path: NonEmpty<Vec<NonEmpty<String>>>,
         /// The header. A client's own header of that name is always removed.
         required header: HeaderName,
     }
@@ -88,7 +154,7 @@ object! {
     /// What some requests need. Has either `allow` or `require`.
     pub struct RuleConfig {
         /// Which requests.
-        required r#match: RequestMatchConfig,
+        required r#match: RequestMatch,
         /// Lets them pass without a token.
         optional allow: AllowConfig,
         /// What they must present.
@@ -110,10 +176,70 @@ impl Decode for AllowConfig {
 }
 
 object! {
-    /// What a request must present.
+    /// What a request must present: exactly one of `provider`, `all` and `any`.
     pub struct RequireConfig {
         /// A valid token of this provider, by its name.
+        optional provider: Identifier,
+        /// Scopes that its `scope` or `scp` claim must hold, all of them.
+        default scopes: Vec<NonEmpty<String>> = [],
+        /// What else its claims must say, all of it.
+        default claims: Vec<ClaimMatch> = [],
+        /// Several tokens, all of them valid.
+        optional all: NonEmpty<Vec<TokenConfig>>,
+        /// One valid token of several that would do.
+        optional any: NonEmpty<Vec<TokenConfig>>,
+        /// Lets a request pass that has no token at all. One with a token that
+        /// is refused is still refused.
+        default allow_missing: bool = false,
+    }
+}
+
+object! {
+    /// A token that must be valid.
+    pub struct TokenConfig {
+        /// The provider, by its name.
         required provider: Identifier,
+        /// Scopes that its `scope` or `scp` claim must hold, all of them.
+        default scopes: Vec<NonEmpty<String>> = [],
+        /// What else its claims must say, all of it.
+        default claims: Vec<ClaimMatch> = [],
+    }
+}
+
+object! {
+    /// The bounds of the cache of verified tokens.
+    pub struct CacheConfig {
+        /// How many tokens are kept. When it is full the oldest one goes. 0
+        /// switches the cache off.
+        default entries: Count = 4096,
+        /// Longer tokens are verified each time.
+        default max_token_bytes: Count = 8192,
+    }
+}
+
+/// A whole number from 0 to 65536.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Count(pub usize);
+
+const MAX_COUNT: u64 = 65_536;
+
+impl Decode for Count {
+    fn decode(node: &Node<'_>) -> Option<Self> {
+        let count = node.value().as_u64().filter(|count| *count <= MAX_COUNT);
+        match count.and_then(|count| usize::try_from(count).ok()) {
+            Some(count) => Some(Self(count)),
+            None => node.refuse(format!("must be a whole number from 0 to {MAX_COUNT}")),
+        }
+    }
+}
+
+object! {
+    /// Tokens that are refused although they are valid.
+    pub struct DenyConfig {
+        /// By their `jti` claim.
+        default jti: Vec<NonEmpty<String>> = [],
+        /// By their `sub` claim.
+        default sub: Vec<NonEmpty<String>> = [],
     }
 }
 
@@ -123,29 +249,28 @@ mod schema {
 
     use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-    use super::{AllowConfig, InlineJwks};
+    use super::{AllowConfig, Count, InlineJwks, MAX_COUNT, TokenType};
 
-    impl JsonSchema for InlineJwks {
-        fn schema_name() -> Cow<'static, str> {
-            "JsonWebKeySet".into()
-        }
+    macro_rules! schema {
+        ($type:ty, $name:literal, $schema:tt) => {
+            impl JsonSchema for $type {
+                fn schema_name() -> Cow<'static, str> {
+                    $name.into()
+                }
 
-        fn json_schema(_: &mut SchemaGenerator) -> Schema {
-            json_schema!({
-                "type": "object",
-                "properties": {"keys": {"type": "array", "items": {"type": "object"}}},
-                "required": ["keys"],
-            })
-        }
+                fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                    json_schema!($schema)
+                }
+            }
+        };
     }
 
-    impl JsonSchema for AllowConfig {
-        fn schema_name() -> Cow<'static, str> {
-            "Allow".into()
-        }
-
-        fn json_schema(_: &mut SchemaGenerator) -> Schema {
-            json_schema!({"const": "anonymous"})
-        }
-    }
+    schema!(InlineJwks, "JsonWebKeySet", {
+        "type": "object",
+        "properties": {"keys": {"type": "array", "items": {"type": "object"}}},
+        "required": ["keys"],
+    });
+    schema!(AllowConfig, "Allow", {"const": "anonymous"});
+    schema!(Count, "Count", {"type": "integer", "minimum": 0, "maximum": MAX_COUNT});
+    schema!(TokenType, "TokenType", {"type": "string", "pattern": r"^(?i)(application/)?(jwt|.+\+jwt)$"});
 }

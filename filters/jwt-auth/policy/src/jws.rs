@@ -17,6 +17,8 @@ pub(crate) struct Jws<'a> {
     pub compact: &'a str,
     pub algorithm: Algorithm,
     pub kid: Option<String>,
+    /// In lower case. A token that names no type is a `JWT`.
+    typ: String,
     /// The payload, decoded.
     pub payload: Vec<u8>,
     /// The signature, decoded.
@@ -55,9 +57,7 @@ impl<'a> Jws<'a> {
     ///   `crit`, of which it understands nothing (RFC 7515 section 4.1.11), and
     ///   `jwk`, `jku` and `x5u`, by which a token would bring its own key
     ///   (RFC 8725 section 3.10);
-    /// - [`Reason::Algorithm`] if `alg` is `none` or unknown;
-    /// - [`Reason::Type`] if `typ` names another kind of token than an access
-    ///   token (RFC 8725 section 3.11).
+    /// - [`Reason::Algorithm`] if `alg` is `none` or unknown.
     pub fn parse(token: &'a [u8]) -> Result<Self, Reason> {
         if token.len() > MAX_TOKEN_BYTES || !token.is_ascii() {
             return Err(Reason::Malformed);
@@ -81,30 +81,27 @@ impl<'a> Jws<'a> {
         {
             return Err(Reason::Malformed);
         }
-        if header.typ.is_some_and(|typ| !is_access_token(&typ)) {
-            return Err(Reason::Type);
-        }
         Ok(Self {
             compact,
             algorithm,
             kid: header.kid,
+            typ: header.typ.map_or_else(|| "jwt".into(), |typ| typ.to_ascii_lowercase()),
             payload: decode(payload)?,
             signature: decode(signature)?,
             signed,
         })
     }
 
+    /// The kind of token, in lower case and without `application/` (RFC 7515
+    /// section 4.1.9).
+    pub fn typ(&self) -> &str {
+        self.typ.strip_prefix("application/").unwrap_or(&self.typ)
+    }
+
     /// The bytes that are signed: header, dot and payload, as they came.
     pub fn signing_input(&self) -> &[u8] {
         self.compact.as_bytes().get(..self.signed).unwrap_or_default()
     }
-}
-
-/// `JWT` (RFC 7519 section 5.1) or `at+jwt` (RFC 9068 section 2.1), with or
-/// without the media type's prefix, in any case.
-fn is_access_token(typ: &str) -> bool {
-    let typ = typ.to_ascii_lowercase();
-    matches!(typ.strip_prefix("application/").unwrap_or(&typ), "jwt" | "at+jwt")
 }
 
 fn decode(part: &str) -> Result<Vec<u8>, Reason> {

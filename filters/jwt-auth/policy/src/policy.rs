@@ -2,17 +2,16 @@
 
 use std::rc::Rc;
 
-use mesh_filters_config::{ConfigErrors, Errors, HeaderName, compile};
+use mesh_filters_config::{ConfigErrors, Errors, HeaderField, HeaderName, compile};
 use mesh_filters_policy::{
     Configured, CounterId, Env, FailureMode, Headers, Policy, RequestPath, Stream, UnixTime,
     Verdict,
 };
 
 use crate::config::{Config, ProviderConfig};
-use crate::provider::Provider;
+use crate::provider::{Provider, Verified};
 use crate::reason::Reason;
-use crate::rules::{Requirement, Rules};
-use crate::token;
+use crate::rules::{Mode, Requirement, Rules, TokenRequirement, TokenRequirements};
 
 /// JSON Web Token authentication, configured.
 #[derive(Clone)]
@@ -21,9 +20,13 @@ pub struct JwtAuth(Rc<Compiled>);
 struct Compiled {
     providers: Vec<Provider>,
     rules: Rules,
+    bypass_cors_preflight: bool,
     /// Every header that any provider sets, whichever rule applies.
     managed: Vec<HeaderName>,
 }
+
+/// Which provider refused a request, and why.
+type Refusal = (usize, Reason);
 
 /// One request's passage through [`JwtAuth`].
 pub struct JwtStream(Rc<Compiled>);
@@ -74,6 +77,30 @@ fn check_names_are_unique(providers: &[ProviderConfig], errors: &Errors) {
     }
 }
 
+/// What a filter sets it also removes from what clients send, so a token could
+/// never be read from there.
+fn check_tokens_are_not_overwritten(providers: &[ProviderConfig], errors: &Errors) {
+    let managed: Vec<&str> = providers
+        .iter()
+        .flat_map(|it| {
+            it.claims_to_headers.iter().map(|entry| &entry.header).chain(&it.payload_header)
+        })
+        .map(HeaderName::as_str)
+        .collect();
+    for (index, provider) in providers.iter().enumerate() {
+        for (place, source) in provider.from.iter().enumerate() {
+            if let Some(header) = source.header.as_ref().map(HeaderField::as_str)
+                && managed.contains(&header)
+            {
+                errors.add(
+                    format_args!("providers[{index}].from[{place}].header"),
+                    format!("\"{header}\" is set by this filter; read the token from another"),
+                );
+            }
+        }
+    }
+}
+
 impl Stream for JwtStream {
     fn on_request_headers(&mut self, request: &mut Headers, env: &Env) -> Verdict {
         self.0.judge(request, env.now)
@@ -85,63 +112,134 @@ impl Compiled {
     /// to be used.
     fn new(config: &Config, errors: &Errors, warnings: &mut Vec<String>) -> Self {
         check_names_are_unique(&config.providers, errors);
-        let providers = config
+        check_tokens_are_not_overwritten(&config.providers, errors);
+        let bounds = (&config.cache, &config.deny);
+        let providers: Vec<Provider> = config
             .providers
             .iter()
             .enumerate()
-            .filter_map(|(index, it)| Provider::compile(index, it, errors, warnings))
+            .filter_map(|(index, it)| Provider::compile(index, it, bounds, errors, warnings))
             .collect();
-        let mut managed: Vec<HeaderName> = config
-            .providers
-            .iter()
-            .flat_map(|it| it.claims_to_headers.iter().map(|entry| entry.header.clone()))
-            .collect();
+        let mut managed: Vec<HeaderName> =
+            providers.iter().flat_map(Provider::managed_headers).cloned().collect();
         managed.sort();
         managed.dedup();
-        Self { providers, rules: Rules::compile(&config.rules, &config.providers, errors), managed }
+        Self {
+            providers,
+            rules: Rules::compile(&config.rules, &config.providers, errors),
+            bypass_cors_preflight: config.bypass_cors_preflight,
+            managed,
+        }
     }
 
     fn judge(&self, request: &mut Headers, now: UnixTime) -> Verdict {
         // Before anything else: what a client sends is never taken for ours,
         // whichever rule applies.
         request.remove_if(|name| self.managed.iter().any(|managed| is_spelling_of(managed, name)));
+        if self.bypass_cors_preflight && is_cors_preflight(request) {
+            return Verdict::Continue(self.reason(None, Reason::Anonymous));
+        }
         let Some(requirement) = request
             .first(":path")
             .and_then(|target| RequestPath::parse(target).ok())
-            .map(|path| self.rules.requirement(&path))
+            .map(|path| self.rules.requirement(request, &path))
         else {
             return self.refuse(None, Reason::Path);
         };
         match requirement {
             None => self.refuse(None, Reason::NoRule),
             Some(Requirement::Anonymous) => Verdict::Continue(self.reason(None, Reason::Anonymous)),
-            Some(Requirement::Provider(index)) => match self.authenticate(index, request, now) {
-                Ok(()) => Verdict::Continue(self.reason(Some(index), Reason::Ok)),
-                Err(reason) => self.refuse(Some(index), reason),
-            },
+            Some(Requirement::Tokens(needed)) => self.judge_tokens(needed, request, now),
         }
     }
 
-    fn authenticate(
+    fn judge_tokens(
         &self,
-        index: usize,
+        needed: &TokenRequirements,
         request: &mut Headers,
         now: UnixTime,
-    ) -> Result<(), Reason> {
-        // An index of the rules is one of `providers`: both come from one list.
-        let provider = self.providers.get(index).ok_or(Reason::NoRule)?;
-        let claims = provider.verify(token::bearer(request)?, now)?;
-        let mut headers = Vec::with_capacity(provider.claims_to_headers.len());
-        for (claim, header) in &provider.claims_to_headers {
-            if let Some(value) = claims.header_value(claim)? {
-                headers.push((header, value));
+    ) -> Verdict {
+        let verified = match needed.mode {
+            Mode::All => self.all_of(&needed.tokens, request, now),
+            Mode::Any => self.any_of(&needed.tokens, request, now),
+        };
+        match verified {
+            Ok((provider, verified)) => {
+                for token in verified {
+                    token.apply(request);
+                }
+                Verdict::Continue(self.reason(Some(provider), Reason::Ok))
+            }
+            Err((_, Reason::Missing)) if needed.allow_missing => {
+                Verdict::Continue(self.reason(None, Reason::Anonymous))
+            }
+            Err((provider, reason)) => self.refuse(Some(provider), reason),
+        }
+    }
+
+    /// Every token, counted for the first provider. Where some are missing and
+    /// another is refused, the refusal counts: a request that presents anything is
+    /// not one without tokens.
+    fn all_of(
+        &self,
+        tokens: &[TokenRequirement],
+        request: &Headers,
+        now: UnixTime,
+    ) -> Result<(usize, Vec<Verified<'_>>), Refusal> {
+        let mut verified = Vec::with_capacity(tokens.len());
+        let mut missing = None;
+        for token in tokens {
+            match self.one(token, request, now) {
+                Ok(one) => verified.push(one),
+                Err(Reason::Missing) => missing = missing.or(Some(token.provider)),
+                Err(reason) => return Err((token.provider, reason)),
             }
         }
-        token::strip(request);
-        for (header, value) in headers {
-            request.set(header.as_str(), value);
+        let first = tokens.first().map_or(0, |token| token.provider);
+        match missing {
+            None => Ok((first, verified)),
+            // One of several is there: the request is not without tokens, and
+            // `allow_missing` must not let it pass as such.
+            Some(provider) if !verified.is_empty() => Err((provider, Reason::Incomplete)),
+            Some(provider) => Err((provider, Reason::Missing)),
         }
-        Ok(())
+    }
+
+    /// The first token that will do. If there is none, the refusal of a token that
+    /// was presented says more than that others are missing.
+    fn any_of(
+        &self,
+        tokens: &[TokenRequirement],
+        request: &Headers,
+        now: UnixTime,
+    ) -> Result<(usize, Vec<Verified<'_>>), Refusal> {
+        let mut refusal = None;
+        for token in tokens {
+            match self.one(token, request, now) {
+                Ok(one) => return Ok((token.provider, vec![one])),
+                Err(reason) => {
+                    let new = (token.provider, reason);
+                    let old = refusal.get_or_insert(new);
+                    if new.1.tells_more_than(old.1) {
+                        *old = new;
+                    }
+                }
+            }
+        }
+        Err(refusal.unwrap_or((0, Reason::Missing)))
+    }
+
+    fn one(
+        &self,
+        token: &TokenRequirement,
+        request: &Headers,
+        now: UnixTime,
+    ) -> Result<Verified<'_>, Reason> {
+        // The place of a provider that the rules name: both come from one list.
+        let provider = self.providers.get(token.provider).ok_or(Reason::Missing)?;
+        let verified = provider.authenticate(request, now)?;
+        token.check(&verified.claims)?;
+        Ok(verified)
     }
 
     fn refuse(&self, provider: Option<usize>, reason: Reason) -> Verdict {
@@ -163,6 +261,13 @@ impl Compiled {
             counter: CounterId(block * Reason::OF_PROVIDERS.len() + place),
         }
     }
+}
+
+/// The Fetch standard, section 3.2.2: a CORS-preflight request.
+fn is_cors_preflight(request: &Headers) -> bool {
+    request.first(":method") == Some(b"OPTIONS")
+        && request.first("origin").is_some()
+        && request.first("access-control-request-method").is_some()
 }
 
 /// Whether an upstream may read `name` as the header `managed`. CGI and WSGI

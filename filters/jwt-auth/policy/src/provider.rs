@@ -1,26 +1,44 @@
 //! An issuer of tokens, ready to check them.
 
-use std::time::Duration;
+use std::rc::Rc;
 
 use mesh_filters_config::{Errors, HeaderName, Identifier, NonEmpty};
-use mesh_filters_policy::UnixTime;
+use mesh_filters_policy::{Headers, UnixTime};
 
 use crate::algorithm::Algorithm;
-use crate::claims::{ClaimPath, Claims};
-use crate::config::ProviderConfig;
+use crate::cache::VerifiedTokens;
+use crate::claim_path::ClaimPath;
+use crate::claims::{Claims, Lifetime};
+use crate::config::{CacheConfig, DenyConfig, ProviderConfig, TokenType};
 use crate::jwk::{KeySet, ReadKeySet};
 use crate::jws::Jws;
 use crate::reason::Reason;
+use crate::source::Source;
 
 /// A provider whose keys have been read.
 pub(crate) struct Provider {
     pub name: Identifier,
-    pub claims_to_headers: Vec<(ClaimPath, HeaderName)>,
     issuer: String,
     audiences: Option<Vec<NonEmpty<String>>>,
     algorithms: Vec<Algorithm>,
+    token_types: Vec<TokenType>,
     keys: KeySet,
-    clock_skew: Duration,
+    lifetime: Lifetime,
+    sources: Vec<Source>,
+    forward: bool,
+    claims_to_headers: Vec<(ClaimPath, HeaderName)>,
+    payload_header: Option<HeaderName>,
+    denied: DenyConfig,
+    verified: VerifiedTokens,
+}
+
+/// A token that was found in a request and verified.
+pub(crate) struct Verified<'p> {
+    provider: &'p Provider,
+    source: &'p Source,
+    /// Its claims.
+    pub claims: Rc<Claims>,
+    headers: Vec<(&'p HeaderName, Vec<u8>)>,
 }
 
 impl Provider {
@@ -30,51 +48,111 @@ impl Provider {
     pub fn compile(
         index: usize,
         config: &ProviderConfig,
+        (cache, denied): (&CacheConfig, &DenyConfig),
         errors: &Errors,
         warnings: &mut Vec<String>,
     ) -> Option<Self> {
+        let path = format!("providers[{index}]");
         let algorithms = match &config.algorithms {
             Some(listed) => listed.to_vec(),
             None => Algorithm::ALL.iter().copied().filter(|it| !it.is_symmetric()).collect(),
         };
-        let path = format!("providers[{index}].jwks.inline");
-        match KeySet::read(&config.jwks.inline.0, &algorithms) {
+        let compile_source =
+            |(index, it)| Source::compile(it, &format!("{path}.from[{index}]"), errors);
+        let sources = config.from.iter().enumerate().filter_map(compile_source).collect();
+        let claims_to_headers = config
+            .claims_to_headers
+            .iter()
+            .enumerate()
+            .filter_map(|(index, it)| {
+                let at = format!("{path}.claims_to_headers[{index}]");
+                let claim =
+                    ClaimPath::compile(it.claim.as_ref(), it.claim_path.as_ref(), &at, errors)?;
+                Some((claim, it.header.clone()))
+            })
+            .collect();
+        let path = format!("{path}.jwks.inline");
+        let keys = match KeySet::read(&config.jwks.inline.0, &algorithms) {
             Err(problem) => {
                 errors.add(path, problem);
-                None
+                return None;
             }
             Ok(ReadKeySet { keys, unusable }) => {
                 warnings.extend(unusable.into_iter().map(|key| format!("{path}.{key}; left out")));
-                Some(Self {
-                    name: config.name.clone(),
-                    claims_to_headers: config
-                        .claims_to_headers
-                        .iter()
-                        .map(|entry| (entry.claim.clone(), entry.header.clone()))
-                        .collect(),
-                    issuer: config.issuer.to_string(),
-                    audiences: config.audiences.as_ref().map(|audiences| audiences.to_vec()),
-                    algorithms,
-                    keys,
-                    clock_skew: config.clock_skew,
-                })
+                keys
             }
-        }
+        };
+        Some(Self {
+            name: config.name.clone(),
+            issuer: config.issuer.to_string(),
+            audiences: config.audiences.as_ref().map(|audiences| audiences.to_vec()),
+            algorithms,
+            token_types: config.token_types.to_vec(),
+            keys,
+            lifetime: Lifetime {
+                clock_skew: config.clock_skew,
+                require_expiration: config.require_expiration,
+                max_lifetime: config.max_lifetime,
+            },
+            sources,
+            forward: config.forward,
+            claims_to_headers,
+            payload_header: config.payload_header.clone(),
+            denied: denied.clone(),
+            verified: VerifiedTokens::new(cache),
+        })
     }
 
-    /// Returns the claims of a token that this provider issued and that is good
-    /// now. The cheap checks come first; the signature is checked only of a token
-    /// that would pass if it were genuine.
+    /// Returns the token of this provider that the request presents, if it is good
+    /// now. The first place that holds one counts.
     ///
     /// # Errors
-    /// Why the token is refused.
-    pub fn verify(&self, token: &[u8], now: UnixTime) -> Result<Claims, Reason> {
+    /// Why there is none, or why it is refused.
+    pub fn authenticate(&self, request: &Headers, now: UnixTime) -> Result<Verified<'_>, Reason> {
+        for source in &self.sources {
+            let token = match source.find(request) {
+                Err(Reason::Missing) => continue,
+                found => found?,
+            };
+            let claims = self.verify(token, now)?;
+            let headers = self.headers(token, &claims)?;
+            return Ok(Verified { provider: self, source, claims, headers });
+        }
+        Err(Reason::Missing)
+    }
+
+    /// Checks a token. The cheap checks come first; the signature is checked only
+    /// of a token that would pass if it were genuine and is not known already.
+    fn verify(&self, token: &[u8], now: UnixTime) -> Result<Rc<Claims>, Reason> {
+        let key = self.verified.key(token);
+        let known = key.as_ref().and_then(|key| self.verified.get(key));
+        let claims = match known {
+            Some(claims) => {
+                claims.check_time(now, self.lifetime)?;
+                claims
+            }
+            None => {
+                let claims = Rc::new(self.verify_unknown(token, now)?);
+                if let Some(key) = key {
+                    self.verified.insert(key, Rc::clone(&claims));
+                }
+                claims
+            }
+        };
+        self.check_not_denied(&claims)?;
+        Ok(claims)
+    }
+
+    fn verify_unknown(&self, token: &[u8], now: UnixTime) -> Result<Claims, Reason> {
         let jws = Jws::parse(token)?;
         if !self.algorithms.contains(&jws.algorithm) {
             return Err(Reason::Algorithm);
         }
+        if !self.token_types.iter().any(|it| it.as_str() == jws.typ()) {
+            return Err(Reason::Type);
+        }
         let claims = Claims::parse(&jws.payload)?;
-        if claims.issuer() != Some(self.issuer.as_str()) {
+        if claims.text("iss") != Some(self.issuer.as_str()) {
             return Err(Reason::Issuer);
         }
         if let Some(audiences) = &self.audiences
@@ -82,8 +160,55 @@ impl Provider {
         {
             return Err(Reason::Audience);
         }
-        claims.check_time(now, self.clock_skew)?;
+        claims.check_time(now, self.lifetime)?;
         self.keys.verify(&jws)?;
         Ok(claims)
+    }
+
+    fn check_not_denied(&self, claims: &Claims) -> Result<(), Reason> {
+        let denied = |name, list: &[NonEmpty<String>]| {
+            claims.text(name).is_some_and(|value| list.iter().any(|it| it.as_str() == value))
+        };
+        if denied("jti", &self.denied.jti) || denied("sub", &self.denied.sub) {
+            return Err(Reason::Revoked);
+        }
+        Ok(())
+    }
+
+    fn headers(
+        &self,
+        token: &[u8],
+        claims: &Claims,
+    ) -> Result<Vec<(&HeaderName, Vec<u8>)>, Reason> {
+        let mut headers = Vec::with_capacity(self.claims_to_headers.len() + 1);
+        for (claim, header) in &self.claims_to_headers {
+            if let Some(value) = claims.header_value(claim)? {
+                headers.push((header, value));
+            }
+        }
+        if let Some(header) = &self.payload_header {
+            // Base64url, of a token whose alphabet was checked when it was verified.
+            let payload = token.split(|byte| *byte == b'.').nth(1).unwrap_or_default();
+            headers.push((header, payload.to_vec()));
+        }
+        Ok(headers)
+    }
+
+    /// Every header that this provider sets.
+    pub fn managed_headers(&self) -> impl Iterator<Item = &HeaderName> {
+        self.claims_to_headers.iter().map(|(_, header)| header).chain(&self.payload_header)
+    }
+}
+
+impl Verified<'_> {
+    /// Tells the upstream who it is, and keeps the token from it unless it is to
+    /// be forwarded.
+    pub fn apply(self, request: &mut Headers) {
+        if !self.provider.forward {
+            self.source.strip(request);
+        }
+        for (header, value) in self.headers {
+            request.set(header.as_str(), value);
+        }
     }
 }

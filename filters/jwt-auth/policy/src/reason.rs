@@ -48,6 +48,8 @@ reasons! {
         Ok = "ok",
         /// There is no token.
         Missing = "missing",
+        /// Several tokens are needed, and some are there.
+        Incomplete = "incomplete",
         /// There are other credentials beside the token.
         Duplicate = "duplicate",
         /// It is no JSON Web Token, or one with a header that must not be followed.
@@ -64,12 +66,18 @@ reasons! {
         Expired = "expired",
         /// `nbf` is yet to come.
         NotYetValid = "not_yet_valid",
-        /// A claim that is needed is missing, or one cannot stand in a header.
-        Claims = "claims",
+        /// It lives longer than is accepted, or does not say for how long.
+        Lifetime = "lifetime",
         /// No key has its `kid`.
         Kid = "kid",
         /// The signature is not that of the key.
         Signature = "signature",
+        /// It is on the list of those that are refused although they are valid.
+        Revoked = "revoked",
+        /// It is valid and lacks a scope that the rule asks for.
+        Scope = "scope",
+        /// It is valid and its claims are not what the rule asks for.
+        Claims = "claims",
     }
     of_none: {
         /// The rule asks for no token.
@@ -82,14 +90,28 @@ reasons! {
 }
 
 impl Reason {
+    /// Whether this refusal tells an operator more than another: that a token
+    /// fails tells more than that there is none, and that a valid one does not
+    /// suffice tells most.
+    pub(crate) fn tells_more_than(self, other: Self) -> bool {
+        let rank = |reason| match reason {
+            Self::Missing => 0,
+            Self::Issuer => 1,
+            Self::Scope | Self::Claims => 3,
+            _ => 2,
+        };
+        rank(self) > rank(other)
+    }
+
     /// The answer to a client whose request is refused for this reason.
     ///
     /// A client learns what RFC 6750 section 3.1 has for it and no more: not
     /// which check its token failed, which would help to forge one.
     pub(crate) fn reply(self, realm: Option<&str>) -> LocalReply {
         let (status, error) = match self {
-            Self::Missing => (401, None),
+            Self::Missing | Self::Incomplete => (401, None),
             Self::Duplicate | Self::Path => (400, Some("invalid_request")),
+            Self::Scope | Self::Claims => (403, Some("insufficient_scope")),
             Self::NoRule => (403, Some("access_denied")),
             _ => (401, Some("invalid_token")),
         };

@@ -21,8 +21,8 @@ const NOW: u64 = 1_800_000_000;
 /// Decides one case and returns what is wrong with the decision.
 fn mistakes(policy: &JwtAuth, counters: &[String], case: &Case) -> Vec<String> {
     let mut pairs = vec![
-        (":method".to_owned(), b"GET".to_vec()),
-        (":authority".to_owned(), b"orders.example.com".to_vec()),
+        (":method".to_owned(), case.request.method.clone().into_bytes()),
+        (":authority".to_owned(), case.request.host.clone().into_bytes()),
         (":path".to_owned(), case.request.path.clone().into_bytes()),
     ];
     pairs.extend(case.request.headers());
@@ -107,10 +107,10 @@ fn every_case_is_decided_as_the_table_says() {
         let Configured { policy, warnings } = JwtAuth::configure(config.as_bytes())
             .unwrap_or_else(|errors| panic!("{name}: {errors}"));
         // The shared secret is of no use where no HMAC is listed.
-        let expected = if config.contains("HS256") { 0 } else { 2 };
-        assert_eq!(warnings.len(), expected, "{name}: {warnings:?}");
+        assert_eq!(warnings.is_empty(), config.contains("HS256"), "{name}: {warnings:?}");
         let counters = policy.counters();
-        for case in &group.cases {
+        // A second time with every token known already: a cache changes no answer.
+        for case in group.cases.iter().chain(&group.cases) {
             wrong.extend(
                 mistakes(&policy, &counters, case).iter().map(|it| format!("{name}: {it}")),
             );
@@ -118,5 +118,5 @@ fn every_case_is_decided_as_the_table_says() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(decided > 100, "only {decided} cases were read");
+    assert!(decided > 300, "only {decided} cases were read");
 }

@@ -74,8 +74,63 @@ fn every_mistake_is_told_at_once_with_its_path() {
         "rules[0].match.path.prefix: must be a path such as \"/public\"",
         "rules[2].allow: must be \"anonymous\"",
         "rules[1]: must have either \"allow\" or \"require\"",
-        "rules[2]: must have either \"allow\" or \"require\"",
         "rules[3].require.provider: there is no provider \"crop\"; known: corp",
+    ];
+    for expected in expected {
+        assert!(found.iter().any(|it| it.starts_with(expected)), "{expected:?} in {found:#?}");
+    }
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+}
+
+#[test]
+fn fields_that_do_not_go_together_are_told() {
+    let mut config = with_keys(&[key("rsa-2048")]);
+    config["cache"] = json!({"entries": 65537});
+    config["providers"][0]["from"] = json!([{"cookie": "a", "header": "b"}, {"cookie": "a", "prefix": "b"}, {"header": "x-jwt"}]);
+    config["providers"][0]["payload_header"] = json!("x-jwt");
+    config["providers"][0]["token_types"] = json!(["JOSE"]);
+    config["providers"][0]["claims_to_headers"] = json!([
+        {"claim": "a", "claim_path": ["b"], "header": "x-a"},
+        {"header": "x-a"},
+    ]);
+    config["rules"] = json!([
+        {"match": {"path": {"prefix": "/a", "exact": "/b"}}, "allow": "anonymous"},
+        {"match": {"path": {}, "methods": ["get"]}, "allow": "anonymous"},
+        {"match": {"headers": [{"name": "a b", "exact": "a"}, {"name": "x-a"}]}, "allow": "anonymous"},
+        {"match": {"host": {"regex": "("}}, "allow": "anonymous"},
+        {"match": {"path": {"regex": "a{1000}{1000}"}}, "allow": "anonymous"},
+        {"match": {}, "require": {}},
+        {"match": {}, "require": {"provider": "corp", "any": [{"provider": "corp"}]}},
+        {"match": {}, "require": {"any": [{"provider": "crop"}], "scopes": ["a"]}},
+        {"match": {}, "require": {"provider": "corp", "claims": [
+            {"claim": "a"}, {"claim": "a", "equals": [1]}, {"equals": 1},
+            {"claim": "a", "equals": 1, "present": true},
+        ]}},
+    ]);
+    let found = errors(&config);
+    let expected = [
+        "cache.entries: must be a whole number from 0 to 65536",
+        "providers[0].from[0]: must have exactly one of header, cookie, query; a prefix goes",
+        "providers[0].from[1]: must have exactly one of header, cookie, query; a prefix goes",
+        "providers[0].from[2].header: \"x-jwt\" is set by this filter; read the token from another",
+        "providers[0].token_types[0]: must be \"JWT\" or a type that ends in \"+jwt\"",
+        "providers[0].claims_to_headers[0]: must have either \"claim\" or \"claim_path\"",
+        "providers[0].claims_to_headers[1]: must have either \"claim\" or \"claim_path\"",
+        "rules[0].match.path: must have exactly one of exact, prefix, regex",
+        "rules[1].match.path: must have exactly one of exact, prefix, regex",
+        "rules[1].match.methods[0]: must be a method such as \"GET\", in upper case",
+        "rules[2].match.headers[0].name: must be a header name such as",
+        "rules[2].match.headers[1]: must have exactly one of exact, prefix, suffix, contains",
+        "rules[3].match.host.regex: is no regular expression that can be used",
+        "rules[4].match.path.regex: is no regular expression that can be used",
+        "rules[5].require: must have exactly one of provider, all, any",
+        "rules[6].require: must have exactly one of provider, all, any",
+        "rules[7].require.any[0].provider: there is no provider \"crop\"; known: corp",
+        "rules[7].require: scopes and claims go with a provider",
+        "rules[8].require.claims[0]: must have exactly one of equals, contains, in, present",
+        "rules[8].require.claims[1].equals: must be a text, a number, true or false, not a list",
+        "rules[8].require.claims[2]: must have either \"claim\" or \"claim_path\"",
+        "rules[8].require.claims[3]: must have exactly one of equals, contains, in, present",
     ];
     for expected in expected {
         assert!(found.iter().any(|it| it.starts_with(expected)), "{expected:?} in {found:#?}");

@@ -70,6 +70,17 @@ impl Errors {
         self.0.borrow_mut().push(ConfigError { path: path.to_string(), problem: problem.into() });
     }
 
+    /// Notes a mistake about how the fields at `path` go together, unless one of
+    /// them was refused already: then it is a consequence, not a mistake.
+    pub fn add_about_fields(&self, path: impl fmt::Display, problem: impl Into<String>) {
+        let path = path.to_string();
+        let inside = format!("{path}.");
+        let refused = self.0.borrow().iter().any(|error| error.path.starts_with(&inside));
+        if !refused {
+            self.add(path, problem);
+        }
+    }
+
     /// Returns `value` if nothing was noted, and otherwise every mistake.
     ///
     /// A decoder that gives no value has said why; if one ever does not, that

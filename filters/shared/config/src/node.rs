@@ -60,6 +60,13 @@ impl<'a> Node<'a> {
         None
     }
 
+    /// Notes that the fields here do not go together, unless one of them was
+    /// refused already. Returns `None`, for `return`.
+    pub fn refuse_fields<T>(&self, problem: impl Into<String>) -> Option<T> {
+        self.errors.add_about_fields(self.step, problem);
+        None
+    }
+
     /// Notes a value of the wrong type. The value itself is not repeated: it
     /// may be a secret.
     pub fn expected<T>(&self, what: &str) -> Option<T> {

@@ -49,15 +49,35 @@ fn parse_duration(text: &str) -> Option<Duration> {
     number.checked_mul(millis_per_unit).map(Duration::from_millis)
 }
 
-/// A header that a filter sets: lower case, and none that frames or routes the
-/// message.
+/// The name of a header that a filter reads, in lower case.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct HeaderName(String);
+pub struct HeaderField(String);
+
+impl HeaderField {
+    /// The name in lower case, as HTTP/2 and Envoy have it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Decode for HeaderField {
+    fn decode(node: &Node<'_>) -> Option<Self> {
+        let name = node.string()?.to_ascii_lowercase();
+        if name.is_empty() || !name.bytes().all(is_token_char) {
+            return node.refuse("must be a header name such as \"x-user-id\"");
+        }
+        Some(Self(name))
+    }
+}
+
+/// A header that a filter sets: none that frames or routes the message.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HeaderName(HeaderField);
 
 impl HeaderName {
     /// The name in lower case, as HTTP/2 and Envoy have it.
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.as_str()
     }
 }
 
@@ -83,11 +103,9 @@ fn is_token_char(byte: u8) -> bool {
 
 impl Decode for HeaderName {
     fn decode(node: &Node<'_>) -> Option<Self> {
-        let name = node.string()?.to_ascii_lowercase();
-        if name.is_empty() || !name.bytes().all(is_token_char) {
-            return node.refuse("must be a header name such as \"x-user-id\"");
-        }
+        let name = HeaderField::decode(node)?;
         if RESERVED_HEADERS.contains(&name.as_str()) {
+            let name = name.as_str();
             return node.refuse(format!("must not be \"{name}\": a filter may not write it"));
         }
         Some(Self(name))
@@ -153,15 +171,25 @@ mod schema {
 
     use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-    use super::{HeaderName, Identifier, MAX_IDENTIFIER, NonEmpty};
+    use super::{HeaderField, HeaderName, Identifier, MAX_IDENTIFIER, NonEmpty};
+
+    impl JsonSchema for HeaderField {
+        fn schema_name() -> Cow<'static, str> {
+            "HeaderField".into()
+        }
+
+        fn json_schema(_: &mut SchemaGenerator) -> Schema {
+            json_schema!({"type": "string", "pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"})
+        }
+    }
 
     impl JsonSchema for HeaderName {
         fn schema_name() -> Cow<'static, str> {
             "HeaderName".into()
         }
 
-        fn json_schema(_: &mut SchemaGenerator) -> Schema {
-            json_schema!({"type": "string", "pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"})
+        fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+            HeaderField::json_schema(generator)
         }
     }
 

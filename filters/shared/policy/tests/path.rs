@@ -12,8 +12,8 @@
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use mesh_filters_config::parse;
-use mesh_filters_policy::matcher::{RequestMatch, RequestMatchConfig};
-use mesh_filters_policy::{AmbiguousPath, RequestPath};
+use mesh_filters_policy::matcher::RequestMatch;
+use mesh_filters_policy::{AmbiguousPath, Headers, RequestPath};
 
 fn read(target: &str) -> Result<String, AmbiguousPath> {
     RequestPath::parse(target.as_bytes())
@@ -80,7 +80,7 @@ fn a_path_that_servers_read_differently_is_refused() {
 }
 
 fn matcher(config: &str) -> RequestMatch {
-    (&parse::<RequestMatchConfig>(config.as_bytes()).unwrap()).into()
+    parse(config.as_bytes()).unwrap()
 }
 
 #[test]
@@ -103,14 +103,17 @@ fn a_prefix_matches_whole_segments() {
     for (prefix, target, expected) in table {
         let matcher = matcher(&format!(r#"{{"path": {{"prefix": "{prefix}"}}}}"#));
         let path = RequestPath::parse(target.as_bytes()).unwrap();
-        assert_eq!(matcher.matches(&path), expected, "{prefix} on {target}");
+        assert_eq!(matcher.matches(&Headers::default(), &path), expected, "{prefix} on {target}");
     }
 }
 
 #[test]
 fn an_empty_match_matches_every_request() {
     for target in ["/", "/a", "*"] {
-        assert!(matcher("{}").matches(&RequestPath::parse(target.as_bytes()).unwrap()));
+        assert!(
+            matcher("{}")
+                .matches(&Headers::default(), &RequestPath::parse(target.as_bytes()).unwrap())
+        );
     }
 }
 
@@ -118,7 +121,7 @@ fn an_empty_match_matches_every_request() {
 fn a_prefix_that_could_never_match_is_refused() {
     for prefix in ["", "public", "*", "/a?b", "/a%20b", "/a;b", "/../a", "//a", "/a#b"] {
         let config = format!(r#"{{"path": {{"prefix": "{prefix}"}}}}"#);
-        let errors = parse::<RequestMatchConfig>(config.as_bytes()).unwrap_err();
+        let errors = parse::<RequestMatch>(config.as_bytes()).unwrap_err();
         let error = errors.iter().next().unwrap().to_string();
         assert!(error.starts_with("path.prefix: must be a path such as"), "{prefix}: {error}");
     }
