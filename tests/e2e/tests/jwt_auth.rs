@@ -160,6 +160,17 @@ async fn requests_are_counted_by_provider_and_reason(cx: &Cx) -> Result<()> {
     Ok(())
 }
 
+/// The table above therefore judges the host's cryptography, and the policy's own
+/// tests, with the same table, that of the module.
+async fn the_host_checks_what_it_can(cx: &Cx) -> Result<()> {
+    let group = e2e::jwt_auth_group("algorithms")?;
+    let gateway =
+        cx.shared("algorithms StructH1", async || gateway(&group, Run::StructH1).await).await?;
+    let line = "jwt-auth: the host checks RS256, RS384, RS512, ES256, ES384 signatures, the module \
+                the others";
+    gateway.envoy.wait_for_log(line, SOON).await
+}
+
 async fn a_grpc_client_gets_a_grpc_status(cx: &Cx) -> Result<()> {
     let group = Arc::new(e2e::jwt_auth_group("readme")?);
     let run = Run::TextH2;
@@ -226,6 +237,7 @@ fn main() -> ExitCode {
         "requests are counted by provider and reason",
         requests_are_counted_by_provider_and_reason,
     );
+    suite.trial("the host checks what it can", the_host_checks_what_it_can);
     suite.trial("a gRPC client gets a gRPC status", a_grpc_client_gets_a_grpc_status);
     suite.trial(
         "a refusal says no more than RFC 6750 has",

@@ -1,4 +1,4 @@
-//! Signatures, checked by jwt-simple.
+//! Signatures, checked by the host where it can and by jwt-simple elsewhere.
 //!
 //! jwt-simple checks a whole token, claims included. Claims are checked by
 //! [`crate::claims`], with the time that the host hands in, so jwt-simple is
@@ -6,7 +6,9 @@
 //! has expired, and leave to accept what is not yet valid.
 
 use jwt_simple::prelude::*;
+use mesh_filters_policy::Host;
 use rsa::pkcs1v15::Pkcs1v15Sign;
+use rsa::pkcs8::EncodePublicKey;
 use rsa::pss::Pss;
 use rsa::traits::SignatureScheme;
 use rsa::{BigUint, RsaPublicKey};
@@ -14,12 +16,19 @@ use sha2::{Digest, Sha256, Sha384, Sha512};
 
 use crate::algorithm::Algorithm;
 use crate::jws::Jws;
+use crate::native::{NativeAlgorithms, NativeKey, SignatureEncoding};
 
 /// The largest modulus that jwt-simple takes.
 const JWT_SIMPLE_RSA_BITS: usize = 4096;
 
 /// A key, bound to one algorithm.
-pub(crate) enum Verifier {
+pub(crate) struct Verifier {
+    rust: RustKey,
+    native: Option<NativeKey>,
+}
+
+/// A key, bound to one algorithm, for the code in the module.
+enum RustKey {
     Rs256(RS256PublicKey),
     Rs384(RS384PublicKey),
     Rs512(RS512PublicKey),
@@ -50,57 +59,102 @@ impl Algorithm {
 
 impl Verifier {
     /// An RSA key of that modulus and exponent, or `None` if it is none.
-    pub fn rsa(algorithm: Algorithm, n: &[u8], e: &[u8], bits: usize) -> Option<Self> {
-        if bits > JWT_SIMPLE_RSA_BITS {
-            let (n, e) = (BigUint::from_bytes_be(n), BigUint::from_bytes_be(e));
-            let key = RsaPublicKey::new_with_max_size(n, e, bits).ok()?;
-            return Some(Self::LargeRsa(algorithm, Box::new(key)));
-        }
-        match algorithm {
-            Algorithm::Rs256 => RS256PublicKey::from_components(n, e).map(Self::Rs256),
-            Algorithm::Rs384 => RS384PublicKey::from_components(n, e).map(Self::Rs384),
-            Algorithm::Rs512 => RS512PublicKey::from_components(n, e).map(Self::Rs512),
-            Algorithm::Ps256 => PS256PublicKey::from_components(n, e).map(Self::Ps256),
-            Algorithm::Ps384 => PS384PublicKey::from_components(n, e).map(Self::Ps384),
-            Algorithm::Ps512 => PS512PublicKey::from_components(n, e).map(Self::Ps512),
-            _ => return None,
-        }
-        .ok()
+    pub fn rsa(
+        algorithm: Algorithm,
+        (n, e, bits): (&[u8], &[u8], usize),
+        native: &NativeAlgorithms,
+    ) -> Option<Self> {
+        let (modulus, exponent) = (BigUint::from_bytes_be(n), BigUint::from_bytes_be(e));
+        let key = RsaPublicKey::new_with_max_size(modulus, exponent, bits).ok()?;
+        let native =
+            native_key(algorithm, native, || Some(key.to_public_key_der().ok()?.into_vec()));
+        let rust = if bits > JWT_SIMPLE_RSA_BITS {
+            RustKey::LargeRsa(algorithm, Box::new(key))
+        } else {
+            match algorithm {
+                Algorithm::Rs256 => RS256PublicKey::from_components(n, e).map(RustKey::Rs256),
+                Algorithm::Rs384 => RS384PublicKey::from_components(n, e).map(RustKey::Rs384),
+                Algorithm::Rs512 => RS512PublicKey::from_components(n, e).map(RustKey::Rs512),
+                Algorithm::Ps256 => PS256PublicKey::from_components(n, e).map(RustKey::Ps256),
+                Algorithm::Ps384 => PS384PublicKey::from_components(n, e).map(RustKey::Ps384),
+                Algorithm::Ps512 => PS512PublicKey::from_components(n, e).map(RustKey::Ps512),
+                _ => return None,
+            }
+            .ok()?
+        };
+        Some(Self { rust, native })
     }
 
     /// The point with those coordinates, or `None` if it is not on the curve.
-    pub fn ec(algorithm: Algorithm, x: &[u8], y: &[u8]) -> Option<Self> {
+    pub fn ec(algorithm: Algorithm, x: &[u8], y: &[u8], native: &NativeAlgorithms) -> Option<Self> {
         // SEC 1 section 2.3.3: an uncompressed point.
         let point = [&[4], x, y].concat();
-        match algorithm {
+        let (rust, der) = match algorithm {
             Algorithm::Es256 if x.len() == 32 && y.len() == 32 => {
-                ES256PublicKey::from_bytes(&point).map(Self::Es256)
+                let key = ES256PublicKey::from_bytes(&point).ok()?;
+                let der = key.to_der();
+                (RustKey::Es256(key), der)
             }
             Algorithm::Es384 if x.len() == 48 && y.len() == 48 => {
-                ES384PublicKey::from_bytes(&point).map(Self::Es384)
+                let key = ES384PublicKey::from_bytes(&point).ok()?;
+                let der = key.to_der();
+                (RustKey::Es384(key), der)
             }
             _ => return None,
-        }
-        .ok()
+        };
+        Some(Self { rust, native: native_key(algorithm, native, || der.ok()) })
     }
 
     /// An Ed25519 key, or `None` if the bytes are none.
     pub fn ed25519(x: &[u8]) -> Option<Self> {
-        Ed25519PublicKey::from_bytes(x).ok().map(Self::EdDsa)
+        let key = Ed25519PublicKey::from_bytes(x).ok()?;
+        Some(Self { rust: RustKey::EdDsa(key), native: None })
     }
 
     /// A shared secret.
     pub fn hmac(algorithm: Algorithm, secret: &[u8]) -> Option<Self> {
-        match algorithm {
-            Algorithm::Hs256 => Some(Self::Hs256(HS256Key::from_bytes(secret))),
-            Algorithm::Hs384 => Some(Self::Hs384(HS384Key::from_bytes(secret))),
-            Algorithm::Hs512 => Some(Self::Hs512(HS512Key::from_bytes(secret))),
-            _ => None,
-        }
+        let rust = match algorithm {
+            Algorithm::Hs256 => RustKey::Hs256(HS256Key::from_bytes(secret)),
+            Algorithm::Hs384 => RustKey::Hs384(HS384Key::from_bytes(secret)),
+            Algorithm::Hs512 => RustKey::Hs512(HS512Key::from_bytes(secret)),
+            _ => return None,
+        };
+        Some(Self { rust, native: None })
     }
 
+    /// Whether this key made the token's signature. What the host cannot tell is
+    /// checked in the module.
+    pub fn verify(&self, token: &Jws<'_>, host: &dyn Host) -> bool {
+        self.verify_natively(token, host).unwrap_or_else(|| self.rust.verify(token))
+    }
+
+    /// The same, by the host only; `None` if it cannot tell.
+    pub fn verify_natively(&self, token: &Jws<'_>, host: &dyn Host) -> Option<bool> {
+        self.native.as_ref()?.verify(token, host)
+    }
+}
+
+/// The key as the host takes it, if it knows the algorithm.
+fn native_key(
+    algorithm: Algorithm,
+    native: &NativeAlgorithms,
+    public_key: impl FnOnce() -> Option<Vec<u8>>,
+) -> Option<NativeKey> {
+    let (hash, encoding) = match algorithm {
+        Algorithm::Rs256 => ("sha256", SignatureEncoding::AsIs),
+        Algorithm::Rs384 => ("sha384", SignatureEncoding::AsIs),
+        Algorithm::Rs512 => ("sha512", SignatureEncoding::AsIs),
+        Algorithm::Es256 => ("sha256", SignatureEncoding::P256),
+        Algorithm::Es384 => ("sha384", SignatureEncoding::P384),
+        _ => return None,
+    };
+    native.contains(algorithm).then_some(())?;
+    Some(NativeKey { hash, public_key: public_key()?, encoding })
+}
+
+impl RustKey {
     /// Whether this key made the token's signature.
-    pub fn verify(&self, token: &Jws<'_>) -> bool {
+    fn verify(&self, token: &Jws<'_>) -> bool {
         macro_rules! verified_by {
             ($key:expr) => {
                 $key.verify_token::<NoCustomClaims>(token.compact, Some(signature_only())).is_ok()

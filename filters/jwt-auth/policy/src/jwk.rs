@@ -1,6 +1,7 @@
 //! Keys, from a JSON Web Key Set (RFC 7517).
 
 use ct_codecs::{Base64UrlSafeNoPadding, Decoder};
+use mesh_filters_policy::Host;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -9,6 +10,7 @@ use thiserror::Error;
 use crate::algorithm::Algorithm;
 use crate::crypto::Verifier;
 use crate::jws::Jws;
+use crate::native::NativeAlgorithms;
 use crate::reason::Reason;
 
 /// More keys than any issuer publishes. A token without a `kid` is tried with
@@ -77,7 +79,11 @@ impl KeySet {
     ///
     /// # Errors
     /// A sentence an operator can act on, if there is no usable key in it.
-    pub fn read(jwks: &Value, algorithms: &[Algorithm]) -> Result<ReadKeySet, String> {
+    pub fn read(
+        jwks: &Value,
+        algorithms: &[Algorithm],
+        native: &NativeAlgorithms,
+    ) -> Result<ReadKeySet, String> {
         let Some(Value::Array(items)) = jwks.get("keys") else {
             return Err("must have a list \"keys\" (RFC 7517 section 5.1)".into());
         };
@@ -87,7 +93,7 @@ impl KeySet {
         let mut keys = Vec::new();
         let mut unusable = Vec::new();
         for (index, item) in items.iter().enumerate() {
-            match Key::read(item, algorithms) {
+            match Key::read(item, algorithms, native) {
                 Ok(key) => keys.push(key),
                 Err(problem) => {
                     let kid = item.get("kid").and_then(Value::as_str);
@@ -113,7 +119,7 @@ impl KeySet {
     /// # Errors
     /// [`Reason::Kid`] if there is no such key, [`Reason::Algorithm`] if none of
     /// them is for the token's algorithm, [`Reason::Signature`] if none made it.
-    pub fn verify(&self, token: &Jws<'_>) -> Result<(), Reason> {
+    pub fn verify(&self, token: &Jws<'_>, host: &dyn Host) -> Result<(), Reason> {
         let mut refused = Reason::Kid;
         for key in self.0.iter().filter(|key| key.may_be(token.kid.as_deref())) {
             let Some(verifier) = key.verifier(token.algorithm) else {
@@ -122,12 +128,20 @@ impl KeySet {
                 }
                 continue;
             };
-            if verifier.verify(token) {
+            if verifier.verify(token, host) {
                 return Ok(());
             }
             refused = Reason::Signature;
         }
         Err(refused)
+    }
+}
+
+impl KeySet {
+    /// The verifier of a set that has one key for one algorithm.
+    pub fn only_verifier(&self) -> Option<&Verifier> {
+        let (_, verifier) = self.0.first()?.verifiers.first()?;
+        Some(verifier)
     }
 }
 
@@ -175,7 +189,11 @@ impl Key {
     /// Binds a key to the algorithms that it may be used with: those of its type
     /// and curve, narrowed to its own `alg`, narrowed to what the provider
     /// accepts (RFC 8725 section 3.1).
-    fn read(item: &Value, accepted: &[Algorithm]) -> Result<Self, UnusableKey> {
+    fn read(
+        item: &Value,
+        accepted: &[Algorithm],
+        native: &NativeAlgorithms,
+    ) -> Result<Self, UnusableKey> {
         let jwk = Jwk::deserialize(item).map_err(|_| UnusableKey::NotAKey)?;
         if let Some(usage) = jwk.usage.filter(|usage| usage != "sig") {
             return Err(UnusableKey::Use(usage));
@@ -215,11 +233,11 @@ impl Key {
                 if e != RSA_EXPONENT {
                     return Err(UnusableKey::RsaExponent);
                 }
-                each(&usable, |algorithm| Verifier::rsa(algorithm, n, e, bits))?
+                each(&usable, |algorithm| Verifier::rsa(algorithm, (n, e, bits), native))?
             }
             "EC" => {
                 let (x, y) = (member("x", jwk.x)?, member("y", jwk.y)?);
-                each(&usable, |algorithm| Verifier::ec(algorithm, &x, &y))?
+                each(&usable, |algorithm| Verifier::ec(algorithm, &x, &y, native))?
             }
             "OKP" => {
                 let x = member("x", jwk.x)?;

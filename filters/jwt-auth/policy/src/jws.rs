@@ -11,6 +11,10 @@ use crate::reason::Reason;
 /// told otherwise.
 pub(crate) const MAX_TOKEN_BYTES: usize = 64 << 10;
 
+/// The longest JOSE header that is read, in base64url. jwt-simple has the same
+/// bound, and both implementations of the cryptography must agree.
+const MAX_HEADER_BYTES: usize = 8192;
+
 /// A token whose parts have been decoded.
 pub(crate) struct Jws<'a> {
     /// The token as it came; its bytes are all ASCII.
@@ -46,6 +50,12 @@ struct Header {
     jku: Option<IgnoredAny>,
     #[serde(default)]
     x5u: Option<IgnoredAny>,
+    #[serde(default, rename = "x5c")]
+    _x5c: Option<Vec<String>>,
+    #[serde(default, rename = "x5t")]
+    _x5t: Option<String>,
+    #[serde(default, rename = "x5t#S256")]
+    _x5t_s256: Option<String>,
 }
 
 impl<'a> Jws<'a> {
@@ -69,6 +79,9 @@ impl<'a> Jws<'a> {
         else {
             return Err(Reason::Malformed);
         };
+        if header.len() > MAX_HEADER_BYTES {
+            return Err(Reason::Malformed);
+        }
         let signed = header.len() + 1 + payload.len();
         let header: Header =
             serde_json::from_slice(&decode(header)?).map_err(|_| Reason::Malformed)?;

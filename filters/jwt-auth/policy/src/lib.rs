@@ -9,7 +9,8 @@
 //!    (RFC 7519): cheap checks come before costly ones;
 //! 4. [`cache`] knows the tokens whose signature was checked before;
 //! 5. [`jwk`] chooses the keys that may have signed it (RFC 7517);
-//! 6. [`crypto`] checks the signature (RFC 7518, RFC 8037).
+//! 6. [`crypto`] checks the signature (RFC 7518, RFC 8037), or has the host do it
+//!    ([`native`]).
 //!
 //! [`rules`] say which requests need which tokens, [`policy`] strings it together, and
 //! [`reason`] turns what happened into the one answer that a client may see.
@@ -23,6 +24,7 @@ mod config;
 mod crypto;
 mod jwk;
 mod jws;
+mod native;
 mod policy;
 mod provider;
 mod reason;

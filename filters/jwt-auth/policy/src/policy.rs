@@ -4,11 +4,11 @@ use std::rc::Rc;
 
 use mesh_filters_config::{ConfigErrors, Errors, HeaderField, HeaderName, compile};
 use mesh_filters_policy::{
-    Configured, CounterId, Env, FailureMode, Headers, Policy, RequestPath, Stream, UnixTime,
-    Verdict,
+    Configured, CounterId, Env, FailureMode, Headers, Host, Policy, RequestPath, Stream, Verdict,
 };
 
 use crate::config::{Config, ProviderConfig};
+use crate::native::NativeAlgorithms;
 use crate::provider::{Provider, Verified};
 use crate::reason::Reason;
 use crate::rules::{Mode, Requirement, Rules, TokenRequirement, TokenRequirements};
@@ -36,11 +36,13 @@ impl Policy for JwtAuth {
 
     const NAME: &'static str = "jwt-auth";
 
-    fn configure(config: &[u8]) -> Result<Configured<Self>, ConfigErrors> {
+    fn configure(config: &[u8], host: &dyn Host) -> Result<Configured<Self>, ConfigErrors> {
+        let native = NativeAlgorithms::find(host);
         compile(config, |config: Config, errors| {
             let mut warnings = Vec::new();
-            let policy = Self(Rc::new(Compiled::new(&config, errors, &mut warnings)));
-            Some(Configured { policy, warnings })
+            let compiled = Compiled::new(&config, &native, errors, &mut warnings);
+            let notes = vec![native.describe()];
+            Some(Configured { policy: Self(Rc::new(compiled)), warnings, notes })
         })
     }
 
@@ -102,15 +104,20 @@ fn check_tokens_are_not_overwritten(providers: &[ProviderConfig], errors: &Error
 }
 
 impl Stream for JwtStream {
-    fn on_request_headers(&mut self, request: &mut Headers, env: &Env) -> Verdict {
-        self.0.judge(request, env.now)
+    fn on_request_headers(&mut self, request: &mut Headers, env: &Env<'_>) -> Verdict {
+        self.0.judge(request, env)
     }
 }
 
 impl Compiled {
     /// Compiles a configuration. Where it notes an error, what it returns is not
     /// to be used.
-    fn new(config: &Config, errors: &Errors, warnings: &mut Vec<String>) -> Self {
+    fn new(
+        config: &Config,
+        native: &NativeAlgorithms,
+        errors: &Errors,
+        warnings: &mut Vec<String>,
+    ) -> Self {
         check_names_are_unique(&config.providers, errors);
         check_tokens_are_not_overwritten(&config.providers, errors);
         let bounds = (&config.cache, &config.deny);
@@ -118,7 +125,9 @@ impl Compiled {
             .providers
             .iter()
             .enumerate()
-            .filter_map(|(index, it)| Provider::compile(index, it, bounds, errors, warnings))
+            .filter_map(|(index, it)| {
+                Provider::compile(index, it, bounds, native, errors, warnings)
+            })
             .collect();
         let mut managed: Vec<HeaderName> =
             providers.iter().flat_map(Provider::managed_headers).cloned().collect();
@@ -132,7 +141,7 @@ impl Compiled {
         }
     }
 
-    fn judge(&self, request: &mut Headers, now: UnixTime) -> Verdict {
+    fn judge(&self, request: &mut Headers, env: &Env<'_>) -> Verdict {
         // Before anything else: what a client sends is never taken for ours,
         // whichever rule applies.
         request.remove_if(|name| self.managed.iter().any(|managed| is_spelling_of(managed, name)));
@@ -149,7 +158,7 @@ impl Compiled {
         match requirement {
             None => self.refuse(None, Reason::NoRule),
             Some(Requirement::Anonymous) => Verdict::Continue(self.reason(None, Reason::Anonymous)),
-            Some(Requirement::Tokens(needed)) => self.judge_tokens(needed, request, now),
+            Some(Requirement::Tokens(needed)) => self.judge_tokens(needed, request, env),
         }
     }
 
@@ -157,11 +166,11 @@ impl Compiled {
         &self,
         needed: &TokenRequirements,
         request: &mut Headers,
-        now: UnixTime,
+        env: &Env<'_>,
     ) -> Verdict {
         let verified = match needed.mode {
-            Mode::All => self.all_of(&needed.tokens, request, now),
-            Mode::Any => self.any_of(&needed.tokens, request, now),
+            Mode::All => self.all_of(&needed.tokens, request, env),
+            Mode::Any => self.any_of(&needed.tokens, request, env),
         };
         match verified {
             Ok((provider, verified)) => {
@@ -184,12 +193,12 @@ impl Compiled {
         &self,
         tokens: &[TokenRequirement],
         request: &Headers,
-        now: UnixTime,
+        env: &Env<'_>,
     ) -> Result<(usize, Vec<Verified<'_>>), Refusal> {
         let mut verified = Vec::with_capacity(tokens.len());
         let mut missing = None;
         for token in tokens {
-            match self.one(token, request, now) {
+            match self.one(token, request, env) {
                 Ok(one) => verified.push(one),
                 Err(Reason::Missing) => missing = missing.or(Some(token.provider)),
                 Err(reason) => return Err((token.provider, reason)),
@@ -211,11 +220,11 @@ impl Compiled {
         &self,
         tokens: &[TokenRequirement],
         request: &Headers,
-        now: UnixTime,
+        env: &Env<'_>,
     ) -> Result<(usize, Vec<Verified<'_>>), Refusal> {
         let mut refusal = None;
         for token in tokens {
-            match self.one(token, request, now) {
+            match self.one(token, request, env) {
                 Ok(one) => return Ok((token.provider, vec![one])),
                 Err(reason) => {
                     let new = (token.provider, reason);
@@ -233,11 +242,11 @@ impl Compiled {
         &self,
         token: &TokenRequirement,
         request: &Headers,
-        now: UnixTime,
+        env: &Env<'_>,
     ) -> Result<Verified<'_>, Reason> {
         // The place of a provider that the rules name: both come from one list.
         let provider = self.providers.get(token.provider).ok_or(Reason::Missing)?;
-        let verified = provider.authenticate(request, now)?;
+        let verified = provider.authenticate(request, env)?;
         token.check(&verified.claims)?;
         Ok(verified)
     }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use mesh_filters_config::{Errors, HeaderName, Identifier, NonEmpty};
-use mesh_filters_policy::{Headers, UnixTime};
+use mesh_filters_policy::{Env, Headers};
 
 use crate::algorithm::Algorithm;
 use crate::cache::VerifiedTokens;
@@ -12,6 +12,7 @@ use crate::claims::{Claims, Lifetime};
 use crate::config::{CacheConfig, DenyConfig, ProviderConfig, TokenType};
 use crate::jwk::{KeySet, ReadKeySet};
 use crate::jws::Jws;
+use crate::native::NativeAlgorithms;
 use crate::reason::Reason;
 use crate::source::Source;
 
@@ -49,6 +50,7 @@ impl Provider {
         index: usize,
         config: &ProviderConfig,
         (cache, denied): (&CacheConfig, &DenyConfig),
+        native: &NativeAlgorithms,
         errors: &Errors,
         warnings: &mut Vec<String>,
     ) -> Option<Self> {
@@ -72,7 +74,7 @@ impl Provider {
             })
             .collect();
         let path = format!("{path}.jwks.inline");
-        let keys = match KeySet::read(&config.jwks.inline.0, &algorithms) {
+        let keys = match KeySet::read(&config.jwks.inline.0, &algorithms, native) {
             Err(problem) => {
                 errors.add(path, problem);
                 return None;
@@ -108,13 +110,13 @@ impl Provider {
     ///
     /// # Errors
     /// Why there is none, or why it is refused.
-    pub fn authenticate(&self, request: &Headers, now: UnixTime) -> Result<Verified<'_>, Reason> {
+    pub fn authenticate(&self, request: &Headers, env: &Env<'_>) -> Result<Verified<'_>, Reason> {
         for source in &self.sources {
             let token = match source.find(request) {
                 Err(Reason::Missing) => continue,
                 found => found?,
             };
-            let claims = self.verify(token, now)?;
+            let claims = self.verify(token, env)?;
             let headers = self.headers(token, &claims)?;
             return Ok(Verified { provider: self, source, claims, headers });
         }
@@ -123,16 +125,16 @@ impl Provider {
 
     /// Checks a token. The cheap checks come first; the signature is checked only
     /// of a token that would pass if it were genuine and is not known already.
-    fn verify(&self, token: &[u8], now: UnixTime) -> Result<Rc<Claims>, Reason> {
+    fn verify(&self, token: &[u8], env: &Env<'_>) -> Result<Rc<Claims>, Reason> {
         let key = self.verified.key(token);
         let known = key.as_ref().and_then(|key| self.verified.get(key));
         let claims = match known {
             Some(claims) => {
-                claims.check_time(now, self.lifetime)?;
+                claims.check_time(env.now, self.lifetime)?;
                 claims
             }
             None => {
-                let claims = Rc::new(self.verify_unknown(token, now)?);
+                let claims = Rc::new(self.verify_unknown(token, env)?);
                 if let Some(key) = key {
                     self.verified.insert(key, Rc::clone(&claims));
                 }
@@ -143,7 +145,7 @@ impl Provider {
         Ok(claims)
     }
 
-    fn verify_unknown(&self, token: &[u8], now: UnixTime) -> Result<Claims, Reason> {
+    fn verify_unknown(&self, token: &[u8], env: &Env<'_>) -> Result<Claims, Reason> {
         let jws = Jws::parse(token)?;
         if !self.algorithms.contains(&jws.algorithm) {
             return Err(Reason::Algorithm);
@@ -160,8 +162,8 @@ impl Provider {
         {
             return Err(Reason::Audience);
         }
-        claims.check_time(now, self.lifetime)?;
-        self.keys.verify(&jws)?;
+        claims.check_time(env.now, self.lifetime)?;
+        self.keys.verify(&jws, env.host)?;
         Ok(claims)
     }
 

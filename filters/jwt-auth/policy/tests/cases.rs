@@ -13,7 +13,9 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use cases::{Case, jwt_auth};
 use jwt_auth_policy::JwtAuth;
-use mesh_filters_policy::{Configured, Edit, Env, Headers, Policy, Stream, UnixTime, Verdict};
+use mesh_filters_policy::{
+    Configured, Edit, Env, Headers, NoHost, Policy, Stream, UnixTime, Verdict,
+};
 
 /// 2027-01-15, for cases that name no time of their own.
 const NOW: u64 = 1_800_000_000;
@@ -27,7 +29,7 @@ fn mistakes(policy: &JwtAuth, counters: &[String], case: &Case) -> Vec<String> {
     ];
     pairs.extend(case.request.headers());
     let mut headers: Headers = pairs.iter().map(|(name, value)| (name, value)).collect();
-    let env = Env { now: UnixTime::from_secs(case.now.unwrap_or(NOW)) };
+    let env = Env { now: UnixTime::from_secs(case.now.unwrap_or(NOW)), host: &NoHost };
     let verdict = policy.stream().on_request_headers(&mut headers, &env);
 
     let mut mistakes = Vec::new();
@@ -104,7 +106,7 @@ fn every_case_is_decided_as_the_table_says() {
     let mut wrong = Vec::new();
     for (name, group) in jwt_auth::groups() {
         let config = group.config.to_string();
-        let Configured { policy, warnings } = JwtAuth::configure(config.as_bytes())
+        let Configured { policy, warnings, .. } = JwtAuth::configure(config.as_bytes(), &NoHost)
             .unwrap_or_else(|errors| panic!("{name}: {errors}"));
         // The shared secret is of no use where no HMAC is listed.
         assert_eq!(warnings.is_empty(), config.contains("HS256"), "{name}: {warnings:?}");

@@ -13,18 +13,18 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use cases::jwt_auth;
 use jwt_auth_policy::JwtAuth;
-use mesh_filters_policy::Policy;
+use mesh_filters_policy::{NoHost, Policy};
 use serde_json::{Value, json};
 
 fn errors(config: &Value) -> Vec<String> {
-    match JwtAuth::configure(config.to_string().as_bytes()) {
+    match JwtAuth::configure(config.to_string().as_bytes(), &NoHost) {
         Ok(_) => Vec::new(),
         Err(errors) => errors.iter().map(ToString::to_string).collect(),
     }
 }
 
 fn warnings(config: &Value) -> Vec<String> {
-    match JwtAuth::configure(config.to_string().as_bytes()) {
+    match JwtAuth::configure(config.to_string().as_bytes(), &NoHost) {
         Ok(configured) => configured.warnings,
         Err(errors) => panic!("{errors}"),
     }
@@ -286,7 +286,7 @@ fn no_message_repeats_a_key() {
 #[test]
 fn counters_are_named_by_provider_and_reason() {
     let config = with_keys(&[key("rsa-2048")]).to_string();
-    let counters = JwtAuth::configure(config.as_bytes()).unwrap().policy.counters();
+    let counters = JwtAuth::configure(config.as_bytes(), &NoHost).unwrap().policy.counters();
     assert!(counters.contains(&"jwt_auth.requests.provider.corp.reason.expired".into()));
     assert!(counters.contains(&"jwt_auth.requests.reason.no_rule".into()));
 }

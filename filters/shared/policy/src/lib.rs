@@ -15,6 +15,6 @@ pub mod matcher;
 
 pub use headers::{Edit, Headers, MalformedHeaders, is_field_value};
 pub use path::{AmbiguousPath, RequestPath};
-pub use policy::{Configured, Env, FailureMode, Policy, Stream};
+pub use policy::{Configured, Env, FailureMode, Host, NoHost, Policy, SignatureCheck, Stream};
 pub use time::UnixTime;
 pub use verdict::{CounterId, LocalReply, Reason, Verdict};

@@ -32,6 +32,14 @@ unsafe extern "C" {
         value_size: usize,
     ) -> u32;
     fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
+    fn proxy_call_foreign_function(
+        name: *const u8,
+        name_size: usize,
+        arguments: *const u8,
+        arguments_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
     fn proxy_send_local_response(
         status: u32,
         detail: *const u8,
@@ -58,14 +66,42 @@ pub(crate) fn request_headers() -> Result<Headers, HostError> {
         proxy_get_header_map_pairs(MapType::HttpRequestHeaders as u32, &raw mut data, &raw mut size)
     };
     check(CALL, status)?;
-    let block = if data.is_null() {
-        Vec::new()
-    } else {
-        // SAFETY: the host filled memory that it got from the SDK's
-        // `proxy_on_memory_allocate`, a boxed slice of `size` bytes, and gave it up.
-        unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(data, size)) }.into_vec()
-    };
+    // SAFETY: the call succeeded, so the host wrote both.
+    let block = unsafe { take(data, size) };
     Headers::from_block(block).map_err(|_| HostError { call: CALL })
+}
+
+/// Takes over what a host call returned.
+///
+/// # Safety
+/// `data` must be null, or `size` bytes that the host allocated for this call.
+unsafe fn take(data: *mut u8, size: usize) -> Vec<u8> {
+    if data.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: the host gave up memory that it got from the SDK's
+    // `proxy_on_memory_allocate`, which is a boxed slice of `size` bytes.
+    unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(data, size)) }.into_vec()
+}
+
+/// Calls a function that only some hosts have, and returns its answer.
+pub(crate) fn call_foreign_function(name: &str, arguments: &[u8]) -> Result<Vec<u8>, HostError> {
+    let mut data: *mut u8 = std::ptr::null_mut();
+    let mut size: usize = 0;
+    // SAFETY: the pointers are valid for reads of their lengths, and for writes.
+    let status = unsafe {
+        proxy_call_foreign_function(
+            name.as_ptr(),
+            name.len(),
+            arguments.as_ptr(),
+            arguments.len(),
+            &raw mut data,
+            &raw mut size,
+        )
+    };
+    check("proxy_call_foreign_function", status)?;
+    // SAFETY: the call succeeded, so the host wrote both.
+    Ok(unsafe { take(data, size) })
 }
 
 /// Makes the changes to the request headers.

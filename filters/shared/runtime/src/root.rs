@@ -7,6 +7,7 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{BufferType, ContextType, LogLevel};
 
+use crate::foreign::ProxyHost;
 use crate::host;
 use crate::stream::StreamContext;
 
@@ -19,8 +20,8 @@ pub(crate) struct Filter<P> {
 
 impl<P: Policy> Filter<P> {
     fn load(config: &[u8]) -> Result<Self, String> {
-        let Configured { policy, warnings } =
-            P::configure(config).map_err(|errors| errors.to_string())?;
+        let Configured { policy, warnings, notes } =
+            P::configure(config, &ProxyHost).map_err(|errors| errors.to_string())?;
         let define = |name: &str| {
             host::define_counter(name).map_err(|error| format!("{} failed for {name}", error.call))
         };
@@ -29,6 +30,9 @@ impl<P: Policy> Filter<P> {
         let host_failures = define(&format!("{}.host_failures", P::NAME.replace('-', "_")))?;
         for warning in warnings {
             host::log(LogLevel::Warn, &format!("{}: {warning}", P::NAME));
+        }
+        for note in notes {
+            host::log(LogLevel::Info, &format!("{}: {note}", P::NAME));
         }
         Ok(Self { policy, counters, host_failures })
     }

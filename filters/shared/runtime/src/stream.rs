@@ -7,6 +7,7 @@ use mesh_filters_policy::{Env, FailureMode, LocalReply, Policy, Stream, Verdict}
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, LogLevel};
 
+use crate::foreign::ProxyHost;
 use crate::host::{self, HostError};
 use crate::root::Filter;
 
@@ -32,7 +33,7 @@ impl<P: Policy> StreamContext<P> {
     /// Judges the request. The action is what the host is to do with it.
     fn judge(filter: &Filter<P>, stream: &mut P::Stream) -> Result<Action, HostError> {
         let mut headers = host::request_headers()?;
-        let env = Env { now: host::now()? };
+        let env = Env { now: host::now()?, host: &ProxyHost };
         let verdict = stream.on_request_headers(&mut headers, &env);
         filter.count(verdict.reason().counter);
         match verdict {
