@@ -160,6 +160,33 @@ async fn requests_are_counted_by_provider_and_reason(cx: &Cx) -> Result<()> {
     Ok(())
 }
 
+/// The route table sends alice elsewhere, by a header that only the filter sets.
+async fn routes_that_depend_on_a_claim_are_chosen_again(cx: &Cx) -> Result<()> {
+    let config = e2e::jwt_auth_group("readme")?.config;
+    let bootstrap = jwt_auth(ConfigForm::Struct(config))?.hcm(|hcm| {
+        let routes = &mut hcm["route_config"]["virtual_hosts"][0]["routes"];
+        let alice = json!({
+            "match": {"prefix": "/", "headers": [
+                {"name": "x-user-id", "string_match": {"exact": "alice"}},
+            ]},
+            "direct_response": {"status": 299},
+        });
+        routes.as_array_mut().unwrap().insert(0, alice);
+    });
+    let gateway =
+        cx.shared("routes", async || Gateway::start(bootstrap, Options::default()).await).await?;
+    let addr = gateway.envoy.listener("ingress");
+    let alice = client::h1(addr, Request::get("/orders").bearer(&token("good-rs256"))).await?;
+    ensure!(alice.status == 299, "alice: {alice:?}");
+    let zoe = client::h1(addr, Request::get("/orders").bearer(&token("sub-unicode"))).await?;
+    ensure!(zoe.status == 200, "another: {zoe:?}");
+    // A route that a client chose by a header that is not its to send.
+    let spoofed = Request::get("/public").header("x-user-id", "alice");
+    let spoofed = client::h1(addr, spoofed).await?;
+    ensure!(spoofed.status == 200, "a spoofed header: {spoofed:?}");
+    Ok(())
+}
+
 /// The table above therefore judges the host's cryptography, and the policy's own
 /// tests, with the same table, that of the module.
 async fn the_host_checks_what_it_can(cx: &Cx) -> Result<()> {
@@ -236,6 +263,10 @@ fn main() -> ExitCode {
     suite.trial(
         "requests are counted by provider and reason",
         requests_are_counted_by_provider_and_reason,
+    );
+    suite.trial(
+        "routes that depend on a claim are chosen again",
+        routes_that_depend_on_a_claim_are_chosen_again,
     );
     suite.trial("the host checks what it can", the_host_checks_what_it_can);
     suite.trial("a gRPC client gets a gRPC status", a_grpc_client_gets_a_grpc_status);

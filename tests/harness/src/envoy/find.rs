@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
@@ -32,11 +32,14 @@ pub async fn find() -> Result<EnvoyCommand> {
 
 async fn ask() -> Result<EnvoyCommand> {
     let script = repo_root().join("tests/tools/find-envoy");
-    let output = Command::new(&script).stdin(Stdio::null()).stderr(Stdio::inherit()).output().await;
-    let output = match output {
-        Ok(output) => output,
-        Err(error) => bail!("running {}: {error}", script.display()),
-    };
+    // Not output(), which would keep the line about what was found from the console.
+    let child = Command::new(&script)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .with_context(|| format!("running {}", script.display()))?;
+    let output = child.wait_with_output().await?;
     ensure!(output.status.success(), "{} ended with {}", script.display(), output.status);
     let words: Vec<_> = String::from_utf8(output.stdout)?.lines().map(str::to_owned).collect();
     ensure!(!words.is_empty(), "{} named no Envoy", script.display());
