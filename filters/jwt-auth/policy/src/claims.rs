@@ -19,7 +19,7 @@ pub(crate) struct Claims {
 
 /// How a provider limits the life of tokens.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Lifetime {
+pub(crate) struct TimeLimits {
     pub clock_skew: Duration,
     pub require_expiration: bool,
     pub max_lifetime: Option<Duration>,
@@ -65,8 +65,8 @@ impl Claims {
     /// # Errors
     /// [`Reason::Expired`], [`Reason::NotYetValid`], or [`Reason::Lifetime`] if
     /// the token lives longer than is accepted, or does not say for how long.
-    pub fn check_time(&self, now: UnixTime, limits: Lifetime) -> Result<(), Reason> {
-        let Lifetime { clock_skew, require_expiration, max_lifetime } = limits;
+    pub fn check_time(&self, now: UnixTime, limits: TimeLimits) -> Result<(), Reason> {
+        let TimeLimits { clock_skew, require_expiration, max_lifetime } = limits;
         if self.expires.is_none() && (require_expiration || max_lifetime.is_some()) {
             return Err(Reason::Lifetime);
         }

@@ -8,7 +8,7 @@ use mesh_filters_policy::{Env, Headers};
 use crate::algorithm::Algorithm;
 use crate::cache::VerifiedTokens;
 use crate::claim_path::ClaimPath;
-use crate::claims::{Claims, Lifetime};
+use crate::claims::{Claims, TimeLimits};
 use crate::config::{CacheConfig, DenyConfig, ProviderConfig, TokenType};
 use crate::jwk::{KeySet, ReadKeySet};
 use crate::jws::Jws;
@@ -24,7 +24,7 @@ pub(crate) struct Provider {
     algorithms: Vec<Algorithm>,
     token_types: Vec<TokenType>,
     keys: KeySet,
-    lifetime: Lifetime,
+    limits: TimeLimits,
     sources: Vec<Source>,
     forward: bool,
     claims_to_headers: Vec<(ClaimPath, HeaderName)>,
@@ -91,7 +91,7 @@ impl Provider {
             algorithms,
             token_types: config.token_types.to_vec(),
             keys,
-            lifetime: Lifetime {
+            limits: TimeLimits {
                 clock_skew: config.clock_skew,
                 require_expiration: config.require_expiration,
                 max_lifetime: config.max_lifetime,
@@ -128,18 +128,15 @@ impl Provider {
     fn verify(&self, token: &[u8], env: &Env<'_>) -> Result<Rc<Claims>, Reason> {
         let key = self.verified.key(token);
         let known = key.as_ref().and_then(|key| self.verified.get(key));
-        let claims = match known {
-            Some(claims) => {
-                claims.check_time(env.now, self.lifetime)?;
-                claims
+        let claims = if let Some(claims) = known {
+            claims.check_time(env.now, self.limits)?;
+            claims
+        } else {
+            let claims = Rc::new(self.verify_unknown(token, env)?);
+            if let Some(key) = key {
+                self.verified.insert(key, Rc::clone(&claims));
             }
-            None => {
-                let claims = Rc::new(self.verify_unknown(token, env)?);
-                if let Some(key) = key {
-                    self.verified.insert(key, Rc::clone(&claims));
-                }
-                claims
-            }
+            claims
         };
         self.check_not_denied(&claims)?;
         Ok(claims)
@@ -162,7 +159,7 @@ impl Provider {
         {
             return Err(Reason::Audience);
         }
-        claims.check_time(env.now, self.lifetime)?;
+        claims.check_time(env.now, self.limits)?;
         self.keys.verify(&jws, env.host)?;
         Ok(claims)
     }

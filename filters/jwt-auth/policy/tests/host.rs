@@ -44,7 +44,7 @@ impl Host for Turning {
         assert!(["sha256", "sha384", "sha512"].contains(&check.hash));
         // A SubjectPublicKeyInfo is an ASN.1 sequence.
         assert_eq!(check.public_key.first(), Some(&0x30));
-        if asked < QUESTIONS { Some(asked % 2 == 0) } else { self.later }
+        if asked < QUESTIONS { Some(asked.is_multiple_of(2)) } else { self.later }
     }
 }
 
