@@ -272,5 +272,5 @@ mod schema {
     });
     schema!(AllowConfig, "Allow", {"const": "anonymous"});
     schema!(Count, "Count", {"type": "integer", "minimum": 0, "maximum": MAX_COUNT});
-    schema!(TokenType, "TokenType", {"type": "string", "pattern": r"^(?i)(application/)?(jwt|.+\+jwt)$"});
+    schema!(TokenType, "TokenType", {"type": "string", "pattern": r"^(.*\+|[Aa]pplication/)?[Jj][Ww][Tt]$"});
 }

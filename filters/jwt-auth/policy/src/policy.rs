@@ -145,17 +145,13 @@ impl Compiled {
         // Before anything else: what a client sends is never taken for ours,
         // whichever rule applies.
         request.remove_if(|name| self.managed.iter().any(|managed| is_spelling_of(managed, name)));
+        let Some(path) = request.first(":path").and_then(|it| RequestPath::parse(it).ok()) else {
+            return self.refuse(None, Reason::Path);
+        };
         if self.bypass_cors_preflight && is_cors_preflight(request) {
             return Verdict::Continue(self.reason(None, Reason::Anonymous));
         }
-        let Some(requirement) = request
-            .first(":path")
-            .and_then(|target| RequestPath::parse(target).ok())
-            .map(|path| self.rules.requirement(request, &path))
-        else {
-            return self.refuse(None, Reason::Path);
-        };
-        match requirement {
+        match self.rules.requirement(request, &path) {
             None => self.refuse(None, Reason::NoRule),
             Some(Requirement::Anonymous) => Verdict::Continue(self.reason(None, Reason::Anonymous)),
             Some(Requirement::Tokens(needed)) => self.judge_tokens(needed, request, env),
