@@ -49,7 +49,7 @@ test-node: setup-rust setup-node-tests ## Run the policies' tests as WebAssembly
 .PHONY: test-e2e
 test-e2e: setup-rust setup-envoy wasm ## Run the tests against a real Envoy; ARGS="name" picks some
 	@echo "==> testing the modules in Envoy"
-	@cargo test -p harness -p e2e $(ARGS)
+	@cargo test -p harness -p e2e -p demo $(ARGS)
 
 # Cargo knows what is out of date. A module that came out the same is not
 # copied, so that whatever watches dist/ stays undisturbed.

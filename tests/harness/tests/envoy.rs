@@ -108,6 +108,26 @@ async fn an_envoy_that_does_not_start_says_why() -> Result<()> {
     Ok(())
 }
 
+/// That the port is in use shows that it was asked for, and nobody else can take
+/// it meanwhile.
+#[tokio::test]
+async fn listens_where_the_bootstrap_says_if_told_to() -> Result<()> {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let port = taken.local_addr()?.port();
+    let bootstrap = Bootstrap::from_yaml(PLAIN)?.edit(|all| {
+        all["admin"]["address"]["socket_address"]["port_value"] = json!(0);
+        let listener = &mut all["static_resources"]["listeners"][0];
+        listener["address"]["socket_address"]["port_value"] = json!(port);
+    });
+    let options = Options { keep_ports: true, ..Options::default() };
+    let error = Envoy::start(bootstrap.clone(), options).await.unwrap_err();
+    let error = format!("{error:#}");
+    assert!(error.contains(&format!("cannot bind '127.0.0.1:{port}'")), "{error}");
+    let envoy = Envoy::start(bootstrap, Options::default()).await?;
+    assert_ne!(envoy.listener("ingress").port(), port);
+    envoy.stop().await
+}
+
 #[tokio::test]
 async fn validates() -> Result<()> {
     let good = Bootstrap::from_yaml(PLAIN)?;

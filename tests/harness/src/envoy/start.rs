@@ -21,23 +21,31 @@ pub struct Options {
     pub concurrency: u32,
     /// The level of the log, such as `info` or `debug`.
     pub log_level: String,
+    /// Listens where the bootstrap says, for people who know those ports. Off,
+    /// every listener and the admin interface get a free port.
+    pub keep_ports: bool,
     /// More arguments for Envoy.
     pub extra_args: Vec<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { concurrency: 1, log_level: "info".to_owned(), extra_args: Vec::new() }
+        Self {
+            concurrency: 1,
+            log_level: "info".to_owned(),
+            keep_ports: false,
+            extra_args: Vec::new(),
+        }
     }
 }
 
 impl Envoy {
-    /// Starts Envoy and waits until it is ready. Every listener and the admin
-    /// interface get a free port. If Envoy exits first, the error holds the end
-    /// of its log.
+    /// Starts Envoy and waits until it is ready. If Envoy exits first, the error
+    /// holds the end of its log.
     pub async fn start(bootstrap: Bootstrap, options: Options) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("envoy-").tempdir()?;
-        let config = bootstrap.ports_to_zero().write(dir.path())?;
+        let bootstrap = if options.keep_ports { bootstrap } else { bootstrap.ports_to_zero() };
+        let config = bootstrap.write(dir.path())?;
         let (log, address) = (dir.path().join("log"), dir.path().join("admin-address"));
         let out = File::create(&log)?;
         let mut command = find().await?.command();
