@@ -26,6 +26,7 @@ mod jwk;
 mod jws;
 mod native;
 mod policy;
+mod probe;
 mod provider;
 mod reason;
 mod rules;

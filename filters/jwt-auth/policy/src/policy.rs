@@ -9,6 +9,7 @@ use mesh_filters_policy::{
 
 use crate::config::{Config, ProviderConfig};
 use crate::native::NativeAlgorithms;
+use crate::probe;
 use crate::provider::{Provider, Verified};
 use crate::reason::Reason;
 use crate::rules::{Mode, Requirement, Rules, TokenRequirement, TokenRequirements};
@@ -37,7 +38,7 @@ impl Policy for JwtAuth {
     const NAME: &'static str = "jwt-auth";
 
     fn configure(config: &[u8], host: &dyn Host) -> Result<Configured<Self>, ConfigErrors> {
-        let native = NativeAlgorithms::find(host);
+        let native = probe::native_algorithms(host);
         compile(config, |config: Config, errors| {
             let mut warnings = Vec::new();
             let compiled = Compiled::new(&config, &native, errors, &mut warnings);

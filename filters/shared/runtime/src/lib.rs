@@ -4,6 +4,7 @@
 //! the headers and the time, applies its edits, sends its replies and counts
 //! its reasons; and it decides, in one place, what a failing host call means.
 
+mod filter;
 mod foreign;
 mod host;
 mod root;

@@ -7,9 +7,9 @@ use mesh_filters_policy::{Env, FailureMode, LocalReply, Policy, Stream, Verdict}
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, LogLevel};
 
+use crate::filter::Filter;
 use crate::foreign::ProxyHost;
 use crate::host::{self, HostError};
-use crate::root::Filter;
 
 /// The response detail of a request that the host failed.
 const HOST_FAILURE: &str = "mesh_filters{host_failure}";
