@@ -12,6 +12,13 @@ MODULES := $(foreach filter,$(FILTERS),$(subst -,_,$(filter)).wasm)
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 SETUP := tests/tools/setup
 
+# A plain #[test] is left out under Node.js without a word, so each file says
+# which kind its tests are.
+NODE_TESTS_ARE_RUN = silent=$$(grep -rl --include='*.rs' '\#\[test\]' filters | \
+	xargs grep -L -e 'wasm_bindgen_test as test' -e 'not(target_family = "wasm")'); \
+	test -z "$$silent" || { echo "error: these tests would not run under Node.js;" \
+	"see CONTRIBUTING.md: $$silent" >&2; exit 1; }
+
 SHELL := bash
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
@@ -43,6 +50,7 @@ test-native: setup-rust ## Run the policies' tests on this machine
 .PHONY: test-node
 test-node: setup-rust setup-node-tests ## Run the policies' tests as WebAssembly under Node.js
 	@echo "==> testing the policies as WebAssembly under Node.js"
+	@$(NODE_TESTS_ARE_RUN)
 	@CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=wasm-bindgen-test-runner \
 		cargo test --tests --target wasm32-unknown-unknown $(POLICIES:%=-p %) $(ARGS)
 

@@ -1,5 +1,6 @@
 //! What the READMEs say is so: their configurations are accepted, and their
 //! tables name every field and every reason, and none that is not there.
+#![cfg(not(target_family = "wasm"))]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -5,6 +5,7 @@
 //! ```text
 //! UPDATE=1 cargo test -p jwt-auth-policy --all-features --test schema
 //! ```
+#![cfg(not(target_family = "wasm"))]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
