@@ -241,8 +241,9 @@ impl Compiled {
         request: &Headers,
         env: &Env<'_>,
     ) -> Result<Verified<'_>, Reason> {
-        // The place of a provider that the rules name: both come from one list.
-        let provider = self.providers.get(token.provider).ok_or(Reason::Missing)?;
+        // The rules name a provider by its place in the same list, so it is there. Were
+        // it not, "missing" would be wrong: a rule may let that pass.
+        let provider = self.providers.get(token.provider).ok_or(Reason::Malformed)?;
         let verified = provider.authenticate(request, env)?;
         token.check(&verified.claims)?;
         Ok(verified)
