@@ -135,9 +135,7 @@ impl KeySet {
         }
         Err(refused)
     }
-}
 
-impl KeySet {
     /// The verifier of a set that has one key for one algorithm.
     pub fn only_verifier(&self) -> Option<&Verifier> {
         let (_, verifier) = self.0.first()?.verifiers.first()?;

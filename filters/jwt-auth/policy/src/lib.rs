@@ -22,6 +22,7 @@ mod claim_path;
 mod claims;
 mod config;
 mod crypto;
+mod denied;
 mod jwk;
 mod jws;
 mod native;

@@ -8,6 +8,7 @@ use mesh_filters_policy::{
 };
 
 use crate::config::{Config, ProviderConfig};
+use crate::denied::Denied;
 use crate::native::NativeAlgorithms;
 use crate::probe;
 use crate::provider::{Provider, Verified};
@@ -121,7 +122,8 @@ impl Compiled {
     ) -> Self {
         check_names_are_unique(&config.providers, errors);
         check_tokens_are_not_overwritten(&config.providers, errors);
-        let bounds = (&config.cache, &config.deny);
+        let denied = Rc::new(Denied::new(&config.deny));
+        let bounds = (&config.cache, &denied);
         let providers: Vec<Provider> = config
             .providers
             .iter()

@@ -9,7 +9,8 @@ use crate::algorithm::Algorithm;
 use crate::cache::VerifiedTokens;
 use crate::claim_path::ClaimPath;
 use crate::claims::{Claims, TimeLimits};
-use crate::config::{CacheConfig, DenyConfig, ProviderConfig, TokenType};
+use crate::config::{CacheConfig, ProviderConfig, TokenType};
+use crate::denied::Denied;
 use crate::jwk::{KeySet, ReadKeySet};
 use crate::jws::Jws;
 use crate::native::NativeAlgorithms;
@@ -29,7 +30,7 @@ pub(crate) struct Provider {
     forward: bool,
     claims_to_headers: Vec<(ClaimPath, HeaderName)>,
     payload_header: Option<HeaderName>,
-    denied: DenyConfig,
+    denied: Rc<Denied>,
     verified: VerifiedTokens,
 }
 
@@ -49,7 +50,7 @@ impl Provider {
     pub fn compile(
         index: usize,
         config: &ProviderConfig,
-        (cache, denied): (&CacheConfig, &DenyConfig),
+        (cache, denied): (&CacheConfig, &Rc<Denied>),
         native: &NativeAlgorithms,
         errors: &Errors,
         warnings: &mut Vec<String>,
@@ -100,7 +101,7 @@ impl Provider {
             forward: config.forward,
             claims_to_headers,
             payload_header: config.payload_header.clone(),
-            denied: denied.clone(),
+            denied: Rc::clone(denied),
             verified: VerifiedTokens::new(cache),
         })
     }
@@ -138,7 +139,7 @@ impl Provider {
             }
             claims
         };
-        self.check_not_denied(&claims)?;
+        self.denied.check(&claims)?;
         Ok(claims)
     }
 
@@ -162,16 +163,6 @@ impl Provider {
         claims.check_time(env.now, self.limits)?;
         self.keys.verify(&jws, env.host)?;
         Ok(claims)
-    }
-
-    fn check_not_denied(&self, claims: &Claims) -> Result<(), Reason> {
-        let denied = |name, list: &[NonEmpty<String>]| {
-            claims.text(name).is_some_and(|value| list.iter().any(|it| it.as_str() == value))
-        };
-        if denied("jti", &self.denied.jti) || denied("sub", &self.denied.sub) {
-            return Err(Reason::Revoked);
-        }
-        Ok(())
     }
 
     fn headers(
