@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use mesh_filters_policy::claims::ClaimPath;
 use mesh_filters_policy::{UnixTime, is_field_value};
 use serde_json::{Map, Value};
 
-use crate::claim_path::ClaimPath;
 use crate::reason::Reason;
 
 /// The claims of a token, with the registered ones checked for their type.

@@ -4,12 +4,11 @@ use std::fmt;
 use std::time::Duration;
 
 use mesh_filters_config::{Decode, HeaderField, HeaderName, Identifier, Node, NonEmpty, object};
+use mesh_filters_policy::claims::{ClaimMatch, ClaimSelector};
 use mesh_filters_policy::matcher::RequestMatch;
 use serde_json::Value;
 
 use crate::algorithm::Algorithm;
-use crate::claim_match::ClaimMatch;
-use crate::claim_path::ClaimSelector;
 
 object! {
     /// Configuration of the jwt-auth filter.

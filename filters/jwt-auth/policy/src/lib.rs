@@ -17,8 +17,6 @@
 
 mod algorithm;
 mod cache;
-mod claim_match;
-mod claim_path;
 mod claims;
 mod config;
 mod crypto;

@@ -3,11 +3,11 @@
 use std::rc::Rc;
 
 use mesh_filters_config::{Errors, HeaderName, Identifier, NonEmpty};
+use mesh_filters_policy::claims::ClaimPath;
 use mesh_filters_policy::{Env, Headers};
 
 use crate::algorithm::Algorithm;
 use crate::cache::VerifiedTokens;
-use crate::claim_path::ClaimPath;
 use crate::claims::{Claims, TimeLimits};
 use crate::config::{CacheConfig, ProviderConfig, TokenType};
 use crate::denied::Denied;

@@ -1,10 +1,10 @@
 //! Rules: which requests need what.
 
 use mesh_filters_config::{Errors, Identifier, NonEmpty};
+use mesh_filters_policy::claims::{ClaimCondition, ClaimMatch};
 use mesh_filters_policy::matcher::RequestMatch;
 use mesh_filters_policy::{Headers, RequestPath};
 
-use crate::claim_match::{ClaimCondition, ClaimMatch};
 use crate::claims::Claims;
 use crate::config::{ProviderConfig, RequireConfig, RuleConfig, TokenConfig};
 use crate::reason::Reason;

@@ -29,7 +29,8 @@ fn mistakes(policy: &JwtAuth, counters: &[String], case: &Case) -> Vec<String> {
     ];
     pairs.extend(case.request.headers());
     let mut headers: Headers = pairs.iter().map(|(name, value)| (name, value)).collect();
-    let env = Env { now: UnixTime::from_secs(case.now.unwrap_or(NOW)), host: &NoHost };
+    let env =
+        Env { now: UnixTime::from_secs(case.now.unwrap_or(NOW)), may_wait: false, host: &NoHost };
     let verdict = policy.stream().on_request_headers(&mut headers, &env);
 
     let mut mistakes = Vec::new();
@@ -38,10 +39,10 @@ fn mistakes(policy: &JwtAuth, counters: &[String], case: &Case) -> Vec<String> {
             mistakes.push(format!("{}: {what} is {is}, should be {should}", case.name));
         }
     };
-    let counter = &counters[verdict.reason().counter.0];
+    let counter = &counters[verdict.reason().unwrap().counter.0];
     let reason = counter.rsplit('.').next().unwrap_or_default();
     check("the reason", reason.into(), case.expect.reason.clone());
-    let detail = verdict.reason().detail;
+    let detail = verdict.reason().unwrap().detail;
     check("the detail", detail.into(), format!("jwt_auth{{{}}}", case.expect.reason));
     match verdict {
         Verdict::Continue(_) => {
@@ -78,6 +79,7 @@ fn mistakes(policy: &JwtAuth, counters: &[String], case: &Case) -> Vec<String> {
                 format!("{:?}", case.expect.challenge),
             );
         }
+        Verdict::Wait(_) => mistakes.push(format!("{}: waits for nothing", case.name)),
     }
     mistakes
 }

@@ -11,42 +11,31 @@
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use std::cell::Cell;
+use std::rc::Rc;
 
 use cases::jwt_auth;
 use jwt_auth_policy::JwtAuth;
-use mesh_filters_policy::{
-    Env, Headers, Host, NoHost, Policy, SignatureCheck, Stream, UnixTime, Verdict,
-};
+use mesh_filters_policy::testing::FakeHost;
+use mesh_filters_policy::{Env, Headers, Host, NoHost, Policy, Stream, UnixTime, Verdict};
 use serde_json::json;
 
-/// Answers every question alike.
-struct Parrot(Option<bool>);
-
-impl Host for Parrot {
-    fn verify_signature(&self, _: &SignatureCheck<'_>) -> Option<bool> {
-        self.0
-    }
-}
-
 /// Knows the right answers while it is asked what it can do, which it is about a
-/// right and a wrong signature in turn; then answers `later`.
-struct Turning {
-    asked: Cell<usize>,
-    later: Option<bool>,
-}
-
-const QUESTIONS: usize = 10;
-
-impl Host for Turning {
-    fn verify_signature(&self, check: &SignatureCheck<'_>) -> Option<bool> {
-        let asked = self.asked.get();
-        self.asked.set(asked + 1);
+/// right and a wrong signature in turn; then answers `later`. Counts the questions.
+fn turning(later: Option<bool>) -> (FakeHost, Rc<Cell<usize>>) {
+    let asked = Rc::new(Cell::new(0));
+    let count = Rc::clone(&asked);
+    let host = FakeHost::that_verifies(move |check| {
+        let asked = count.get();
+        count.set(asked + 1);
         assert!(["sha256", "sha384", "sha512"].contains(&check.hash));
         // A SubjectPublicKeyInfo is an ASN.1 sequence.
         assert_eq!(check.public_key.first(), Some(&0x30));
-        if asked < QUESTIONS { Some(asked.is_multiple_of(2)) } else { self.later }
-    }
+        if asked < QUESTIONS { Some(asked.is_multiple_of(2)) } else { later }
+    });
+    (host, asked)
 }
+
+const QUESTIONS: usize = 10;
 
 fn config() -> Vec<u8> {
     json!({
@@ -66,14 +55,14 @@ fn passes(policy: &JwtAuth, token: &str, host: &dyn Host) -> bool {
         [(":path", "/".to_owned()), ("authorization", format!("Bearer {token}"))]
             .into_iter()
             .collect();
-    let env = Env { now: UnixTime::from_secs(1_800_000_000), host };
+    let env = Env { now: UnixTime::from_secs(1_800_000_000), may_wait: false, host };
     matches!(policy.stream().on_request_headers(&mut request, &env), Verdict::Continue(_))
 }
 
 #[test]
 fn a_host_that_says_the_same_to_all_is_not_believed() {
     for answer in [None, Some(true), Some(false)] {
-        let host = Parrot(answer);
+        let host = FakeHost::that_verifies(move |_| answer);
         let configured = JwtAuth::configure(&config(), &host).unwrap();
         assert_eq!(
             configured.notes,
@@ -87,13 +76,13 @@ fn a_host_that_says_the_same_to_all_is_not_believed() {
 
 #[test]
 fn a_host_that_knows_is_asked() {
-    let host = Turning { asked: Cell::new(0), later: Some(true) };
+    let (host, asked) = turning(Some(true));
     let configured = JwtAuth::configure(&config(), &host).unwrap();
     assert_eq!(
         configured.notes,
         ["the host checks RS256, RS384, RS512, ES256, ES384 signatures, the module the others"]
     );
-    assert_eq!(host.asked.get(), QUESTIONS);
+    assert_eq!(asked.get(), QUESTIONS);
     // The host decides, even wrongly.
     assert!(passes(&configured.policy, "tampered-signature", &host));
     assert!(passes(&configured.policy, "tampered-es256", &host));
@@ -104,7 +93,7 @@ fn a_host_that_knows_is_asked() {
 
 #[test]
 fn a_host_that_fails_later_is_replaced_by_the_module() {
-    let host = Turning { asked: Cell::new(0), later: None };
+    let (host, _) = turning(None);
     let policy = JwtAuth::configure(&config(), &host).unwrap().policy;
     for (token, good) in [
         ("good-rs256", true),
@@ -118,7 +107,7 @@ fn a_host_that_fails_later_is_replaced_by_the_module() {
 
 #[test]
 fn a_signature_of_the_wrong_length_never_reaches_the_host() {
-    let host = Turning { asked: Cell::new(0), later: Some(true) };
+    let (host, asked) = turning(Some(true));
     let policy = JwtAuth::configure(&config(), &host).unwrap().policy;
     let mut token = jwt_auth::tokens()["good-es256"]["token"].as_str().unwrap().to_owned();
     token.truncate(token.len() - 4);
@@ -126,10 +115,10 @@ fn a_signature_of_the_wrong_length_never_reaches_the_host() {
         [(":path", "/".to_owned()), ("authorization", format!("Bearer {token}"))]
             .into_iter()
             .collect();
-    let env = Env { now: UnixTime::from_secs(1_800_000_000), host: &host };
+    let env = Env { now: UnixTime::from_secs(1_800_000_000), may_wait: false, host: &host };
     let verdict = policy.stream().on_request_headers(&mut request, &env);
     assert!(matches!(verdict, Verdict::Reply(..)));
-    assert_eq!(host.asked.get(), QUESTIONS);
+    assert_eq!(asked.get(), QUESTIONS);
 }
 
 #[test]

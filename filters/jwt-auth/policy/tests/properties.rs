@@ -40,7 +40,7 @@ fn passes(policy: &JwtAuth, token: &[u8]) -> bool {
     let bearer = [b"Bearer ", token].concat();
     let mut request: Headers =
         [(":path", b"/".to_vec()), ("authorization", bearer)].into_iter().collect();
-    let env = Env { now: UnixTime::from_secs(1_800_000_000), host: &NoHost };
+    let env = Env { now: UnixTime::from_secs(1_800_000_000), may_wait: false, host: &NoHost };
     matches!(policy.stream().on_request_headers(&mut request, &env), Verdict::Continue(_))
 }
 

@@ -1,8 +1,11 @@
 //! The leaves of a configuration: checked where they are read.
 
+use std::fmt;
 use std::ops::Deref;
 use std::time::Duration;
 
+use http::Uri;
+use http::uri::Scheme;
 use serde_json::Value;
 
 use crate::node::{Decode, Node};
@@ -165,13 +168,111 @@ impl<T: Decode> Decode for NonEmpty<T> {
     }
 }
 
+const BYTE_SIZE: &str = r#"a size such as "512B", "64KiB" or "1MiB""#;
+
+/// A number of bytes, with its unit (IEC 80000-13).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ByteSize(pub usize);
+
+impl Decode for ByteSize {
+    fn decode(node: &Node<'_>) -> Option<Self> {
+        let Value::String(text) = node.value() else {
+            return node.expected(BYTE_SIZE);
+        };
+        parse_size(text).map(Self).or_else(|| node.refuse(format!("must be {BYTE_SIZE}")))
+    }
+}
+
+fn parse_size(text: &str) -> Option<usize> {
+    let split = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at_checked(split)?;
+    let bytes_per_unit = match unit {
+        "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        _ => return None,
+    };
+    number.parse::<usize>().ok()?.checked_mul(bytes_per_unit)
+}
+
+/// The address of something that is fetched: an absolute `http` or `https` URI
+/// without user and fragment (RFC 9110 section 4.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpUri(Uri);
+
+impl HttpUri {
+    /// Reads an address; `None` if it is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        // The parser drops a fragment without a word.
+        if text.contains('#') {
+            return None;
+        }
+        let uri: Uri = text.parse().ok()?;
+        let scheme = uri.scheme()?;
+        let host = uri.authority()?;
+        let fits = (*scheme == Scheme::HTTP || *scheme == Scheme::HTTPS)
+            && !host.host().is_empty()
+            && !host.as_str().contains('@');
+        fits.then_some(Self(uri))
+    }
+
+    /// `http` or `https`.
+    pub fn scheme(&self) -> &'static str {
+        if self.0.scheme() == Some(&Scheme::HTTP) { "http" } else { "https" }
+    }
+
+    /// The host, with the port if there is one.
+    pub fn authority(&self) -> &str {
+        self.0.authority().map_or("", |authority| authority.as_str())
+    }
+
+    /// The path with the query. Begins with `/`.
+    pub fn path_and_query(&self) -> &str {
+        self.0.path_and_query().map_or("/", |path| path.as_str())
+    }
+}
+
+impl fmt::Display for HttpUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}{}", self.scheme(), self.authority(), self.path_and_query())
+    }
+}
+
+impl Decode for HttpUri {
+    fn decode(node: &Node<'_>) -> Option<Self> {
+        Self::parse(node.string()?).or_else(|| {
+            node.refuse("must be an address such as \"https://idp.example.com/keys\", without user and \"#\"")
+        })
+    }
+}
+
 #[cfg(feature = "schema")]
 mod schema {
     use std::borrow::Cow;
 
     use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-    use super::{HeaderField, HeaderName, Identifier, MAX_IDENTIFIER, NonEmpty};
+    use super::{ByteSize, HeaderField, HeaderName, HttpUri, Identifier, MAX_IDENTIFIER, NonEmpty};
+
+    impl JsonSchema for ByteSize {
+        fn schema_name() -> Cow<'static, str> {
+            "ByteSize".into()
+        }
+
+        fn json_schema(_: &mut SchemaGenerator) -> Schema {
+            json_schema!({"type": "string", "pattern": "^[0-9]+(B|KiB|MiB)$"})
+        }
+    }
+
+    impl JsonSchema for HttpUri {
+        fn schema_name() -> Cow<'static, str> {
+            "HttpUri".into()
+        }
+
+        fn json_schema(_: &mut SchemaGenerator) -> Schema {
+            json_schema!({"type": "string", "format": "uri", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@]+([/?][^#]*)?$"})
+        }
+    }
 
     impl JsonSchema for HeaderField {
         fn schema_name() -> Cow<'static, str> {

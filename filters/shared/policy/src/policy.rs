@@ -2,11 +2,15 @@
 
 use mesh_filters_config::ConfigErrors;
 
+use crate::callout::{CalloutError, CalloutId, HttpResponse, Work};
 use crate::headers::Headers;
+use crate::host::Host;
 use crate::time::UnixTime;
 use crate::verdict::Verdict;
 
 /// A filter's policy: its configuration, checked and compiled.
+///
+/// Each worker of a proxy has its own, in a VM of its own.
 pub trait Policy: Sized + 'static {
     /// What one request needs.
     type Stream: Stream;
@@ -15,7 +19,8 @@ pub trait Policy: Sized + 'static {
     const NAME: &'static str;
 
     /// Compiles a configuration: JSON text or a serialized
-    /// `google.protobuf.Struct`. `host` is asked what it can do.
+    /// `google.protobuf.Struct`. `host` is asked what it can do; counters are not
+    /// defined yet.
     ///
     /// # Errors
     /// Every mistake found. The proxy then refuses the configuration and keeps
@@ -32,6 +37,23 @@ pub trait Policy: Sized + 'static {
 
     /// Returns the state for one request.
     fn stream(&self) -> Self::Stream;
+
+    /// Does what is due, first soon after configuring, then when the last
+    /// [`Work::next_tick`] says, and often while a request waits.
+    fn on_tick(&self, _env: &Env<'_>) -> Work {
+        Work::default()
+    }
+
+    /// Takes the answer to a request that [`Work::callouts`] asked for. Each gets
+    /// exactly one.
+    fn on_callout(
+        &self,
+        _id: CalloutId,
+        _answer: Result<HttpResponse, CalloutError>,
+        _env: &Env<'_>,
+    ) -> Work {
+        Work::default()
+    }
 }
 
 /// A policy that may be used, and what an operator should know about it.
@@ -58,45 +80,40 @@ pub enum FailureMode {
 /// One request's passage through a policy.
 pub trait Stream {
     /// Judges a request by its headers, and may edit them.
+    ///
+    /// After [`Verdict::Wait`] it is asked again, with the headers as they were
+    /// before any edit, until it decides.
     fn on_request_headers(&mut self, request: &mut Headers, env: &Env<'_>) -> Verdict;
+
+    /// Whether this stream wants [`Stream::on_response_headers`]. Asked once the
+    /// response has begun: to hand over headers that nobody reads costs as much as
+    /// the rest of a small filter.
+    fn wants_response_headers(&self) -> bool {
+        false
+    }
+
+    /// Sees the headers of the response, and may edit them. A reply of the policy's
+    /// own does not come back here.
+    fn on_response_headers(&mut self, _response: &mut Headers, _env: &Env<'_>) {}
+
+    /// Whether this stream wants [`Stream::on_end`].
+    fn wants_end(&self) -> bool {
+        false
+    }
+
+    /// Sees the end of the request, when all is known about it; what that is, the
+    /// properties of the host tell (`response.code`, `response.flags`, ...).
+    fn on_end(&mut self, _env: &Env<'_>) {}
 }
 
 /// What surrounds a decision.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub struct Env<'a> {
     /// The time, read once a callback.
     pub now: UnixTime,
-    /// What the host can do.
+    /// Whether a verdict may be to wait. It may not once the request has waited for
+    /// as long as it said, or where too many others wait.
+    pub may_wait: bool,
+    /// What the proxy can do.
     pub host: &'a dyn Host,
-}
-
-/// What a host can do faster than a module.
-pub trait Host {
-    /// Whether `signature` is that of the key over `message`; `None` if the host
-    /// cannot tell.
-    fn verify_signature(&self, check: &SignatureCheck<'_>) -> Option<bool>;
-}
-
-/// A signature for the host to check.
-#[derive(Debug, Clone, Copy)]
-pub struct SignatureCheck<'a> {
-    /// The hash: `sha256`, `sha384` or `sha512`.
-    pub hash: &'static str,
-    /// The key as a DER-encoded `SubjectPublicKeyInfo` (RFC 5280 section 4.1).
-    pub public_key: &'a [u8],
-    /// RSASSA-PKCS1-v1_5, or ECDSA as a DER-encoded `ECDSA-Sig-Value` (RFC 3279
-    /// section 2.2.3).
-    pub signature: &'a [u8],
-    /// What is signed.
-    pub message: &'a [u8],
-}
-
-/// A host that can do nothing: everything is done in the module.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NoHost;
-
-impl Host for NoHost {
-    fn verify_signature(&self, _: &SignatureCheck<'_>) -> Option<bool> {
-        None
-    }
 }

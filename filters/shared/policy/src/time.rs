@@ -1,4 +1,4 @@
-//! Wall-clock time, handed in.
+//! Time, handed in: no policy reads a clock.
 
 use std::time::Duration;
 
@@ -30,6 +30,34 @@ impl UnixTime {
     #[must_use]
     pub fn earlier(self, by: Duration) -> Self {
         Self(self.0.saturating_sub(nanos(by)))
+    }
+}
+
+/// A moment as the time since another that is the same for the whole proxy. Nobody
+/// sets this clock, so it is the one for deadlines and intervals.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Monotonic(u64);
+
+impl Monotonic {
+    /// The moment that many nanoseconds after the first.
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// The nanoseconds since the first moment.
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// This moment and `by` more; the last one that can be told if that is later.
+    #[must_use]
+    pub fn later(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(by)))
+    }
+
+    /// How long after `earlier` this is; nothing if it is before.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 }
 

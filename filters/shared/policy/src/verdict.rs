@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::time::Monotonic;
+
 /// Which of the counters a policy declared ([`crate::Policy::counters`]), by
 /// its place in that list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,13 +28,17 @@ pub enum Verdict {
     Continue(Reason),
     /// Answer the client here.
     Reply(Reason, LocalReply),
+    /// Hold the request and ask again: when [`crate::Work::resume`] says so, at the
+    /// latest at this moment. No edit is made.
+    Wait(Monotonic),
 }
 
 impl Verdict {
-    /// Why it was decided so.
-    pub fn reason(&self) -> Reason {
+    /// Why it was decided so; `None` if nothing is decided yet.
+    pub fn reason(&self) -> Option<Reason> {
         match self {
-            Self::Continue(reason) | Self::Reply(reason, _) => *reason,
+            Self::Continue(reason) | Self::Reply(reason, _) => Some(*reason),
+            Self::Wait(_) => None,
         }
     }
 }

@@ -1,12 +1,9 @@
 //! Envoy's foreign functions.
 
-use mesh_filters_policy::{Host, SignatureCheck};
+use mesh_filters_policy::SignatureCheck;
 use prost::Message;
 
 use crate::host;
-
-/// The host as a policy sees it.
-pub(crate) struct ProxyHost;
 
 /// `envoy.source.extensions.common.wasm.VerifySignatureArguments`.
 #[derive(Message)]
@@ -28,16 +25,15 @@ struct VerifySignatureResult {
     result: bool,
 }
 
-impl Host for ProxyHost {
-    fn verify_signature(&self, check: &SignatureCheck<'_>) -> Option<bool> {
-        let arguments = VerifySignatureArguments {
-            hash_function: check.hash.into(),
-            public_key: check.public_key.into(),
-            signature: check.signature.into(),
-            text: check.message.into(),
-        };
-        let answer = host::call_foreign_function("verify_signature", &arguments.encode_to_vec());
-        let result = VerifySignatureResult::decode(answer.ok()?.as_slice()).ok()?;
-        Some(result.result)
-    }
+/// Whether the signature is right; `None` if the host cannot tell.
+pub(crate) fn verify_signature(check: &SignatureCheck<'_>) -> Option<bool> {
+    let arguments = VerifySignatureArguments {
+        hash_function: check.hash.into(),
+        public_key: check.public_key.into(),
+        signature: check.signature.into(),
+        text: check.message.into(),
+    };
+    let answer = host::call_foreign_function("verify_signature", &arguments.encode_to_vec());
+    let result = VerifySignatureResult::decode(answer.ok()?.as_slice()).ok()?;
+    Some(result.result)
 }

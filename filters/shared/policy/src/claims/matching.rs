@@ -3,7 +3,7 @@
 use mesh_filters_config::{Decode, Errors, Node, NonEmpty, object};
 use serde_json::{Map, Value};
 
-use crate::claim_path::{ClaimPath, ClaimSelector};
+use super::path::{ClaimPath, ClaimSelector};
 
 object! {
     /// A condition on a claim: one of `equals`, `contains`, `in` and `present`.
@@ -62,6 +62,7 @@ impl schemars::JsonSchema for Scalar {
     }
 }
 
+#[derive(Debug, Clone)]
 enum Operator {
     Equals(Scalar),
     HoldsOneOf(Vec<Scalar>),
@@ -69,7 +70,8 @@ enum Operator {
 }
 
 /// A compiled condition on a claim.
-pub(crate) struct ClaimCondition {
+#[derive(Debug, Clone)]
+pub struct ClaimCondition {
     path: ClaimPath,
     operator: Operator,
 }

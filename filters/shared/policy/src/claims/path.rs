@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 /// Names of nested claims, outermost first. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ClaimPath(Vec<String>);
+pub struct ClaimPath(Vec<String>);
 
 impl ClaimPath {
     /// The value that the path leads to.
