@@ -5,7 +5,8 @@
 //! may change from one request to the next, time and revocation and the rule, is
 //! checked on every hit. When the cache is full, the oldest entry goes: it is the
 //! likeliest to have expired, and a flood of valid tokens can do no more than make
-//! others be verified again.
+//! others be verified again. Full is a cache with as many tokens as configured, or
+//! with [`MAX_BYTES`] of them.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -15,6 +16,10 @@ use sha2::{Digest, Sha256};
 
 use crate::claims::Claims;
 use crate::config::CacheConfig;
+
+/// How long all tokens of one cache may be together. Their claims take a few times
+/// that in memory.
+const MAX_BYTES: usize = 4 << 20;
 
 /// A bounded set of verified tokens of one provider, with their claims.
 pub(crate) struct VerifiedTokens {
@@ -27,43 +32,59 @@ pub(crate) struct VerifiedTokens {
 struct Inner {
     claims: HashMap<TokenHash, Rc<Claims>>,
     /// Oldest first. Holds exactly the keys of `claims`.
-    order: VecDeque<TokenHash>,
+    order: VecDeque<Key>,
+    /// The lengths of all tokens together.
+    bytes: usize,
 }
 
-/// The SHA-256 of a token that is worth keeping.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct TokenHash([u8; 32]);
+type TokenHash = [u8; 32];
+
+/// What a token is looked up by that is worth keeping.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Key {
+    /// The SHA-256 of the token.
+    hash: TokenHash,
+    token_bytes: usize,
+}
 
 impl VerifiedTokens {
     pub fn new(config: &CacheConfig) -> Self {
         Self {
             entries: config.entries.0,
-            max_token_bytes: config.max_token_bytes.0,
+            max_token_bytes: config.max_token_bytes.0.min(MAX_BYTES),
             inner: RefCell::default(),
         }
     }
 
     /// What a token is looked up by; `None` if it is not kept.
-    pub fn key(&self, token: &[u8]) -> Option<TokenHash> {
+    pub fn key(&self, token: &[u8]) -> Option<Key> {
         (self.entries > 0 && token.len() <= self.max_token_bytes)
-            .then(|| TokenHash(Sha256::digest(token).into()))
+            .then(|| Key { hash: Sha256::digest(token).into(), token_bytes: token.len() })
     }
 
     /// The claims of a token that was verified before.
-    pub fn get(&self, key: &TokenHash) -> Option<Rc<Claims>> {
-        self.inner.borrow().claims.get(key).cloned()
+    pub fn get(&self, key: &Key) -> Option<Rc<Claims>> {
+        self.inner.borrow().claims.get(&key.hash).cloned()
+    }
+
+    /// Forgets all: the keys that verified these tokens are no longer the ones to go
+    /// by.
+    pub fn clear(&self) {
+        *self.inner.borrow_mut() = Inner::default();
     }
 
     /// Keeps a token that was verified.
-    pub fn insert(&self, key: TokenHash, claims: Rc<Claims>) {
+    pub fn insert(&self, key: Key, claims: Rc<Claims>) {
         let mut inner = self.inner.borrow_mut();
-        if inner.claims.insert(key, claims).is_none() {
+        if inner.claims.insert(key.hash, claims).is_none() {
             inner.order.push_back(key);
+            inner.bytes += key.token_bytes;
         }
-        if inner.order.len() > self.entries
+        while (inner.order.len() > self.entries || inner.bytes > MAX_BYTES)
             && let Some(oldest) = inner.order.pop_front()
         {
-            inner.claims.remove(&oldest);
+            inner.claims.remove(&oldest.hash);
+            inner.bytes -= oldest.token_bytes;
         }
     }
 }
@@ -75,13 +96,19 @@ mod tests {
 
     use super::*;
     use crate::config::Count;
+    use mesh_filters_config::ByteSize;
+
+    fn cache_of(entries: usize, max_token_bytes: usize) -> VerifiedTokens {
+        let max_token_bytes = ByteSize(max_token_bytes);
+        VerifiedTokens::new(&CacheConfig { entries: Count(entries), max_token_bytes })
+    }
 
     fn cache(entries: usize) -> VerifiedTokens {
-        VerifiedTokens::new(&CacheConfig { entries: Count(entries), max_token_bytes: Count(8) })
+        cache_of(entries, 8)
     }
 
     fn insert(cache: &VerifiedTokens, token: &[u8]) {
-        let claims = Claims::parse(b"{}").unwrap();
+        let claims = Claims::parse(b"{}".to_vec()).unwrap();
         cache.insert(cache.key(token).unwrap(), Rc::new(claims));
     }
 
@@ -106,6 +133,25 @@ mod tests {
         }
         let inner = cache.inner.borrow();
         assert_eq!((inner.claims.len(), inner.order.len()), (10, 10));
+    }
+
+    #[test]
+    fn long_tokens_take_the_place_of_many() {
+        let cache = cache_of(1_000, MAX_BYTES);
+        for token in [b"a", b"b"] {
+            insert(&cache, token);
+        }
+        insert(&cache, &vec![b'c'; MAX_BYTES - 1]);
+        assert!(!knows(&cache, b"a") && knows(&cache, b"b"));
+        assert_eq!(cache.inner.borrow().bytes, MAX_BYTES);
+    }
+
+    #[test]
+    fn nothing_is_known_after_it_was_cleared() {
+        let cache = cache(2);
+        insert(&cache, b"a");
+        cache.clear();
+        assert!(!knows(&cache, b"a"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ct_codecs::{Base64UrlSafeNoPadding, Decoder};
 use mesh_filters_policy::claims::ClaimPath;
 use mesh_filters_policy::{UnixTime, is_field_value};
 use serde_json::{Map, Value};
@@ -11,6 +12,8 @@ use crate::reason::Reason;
 /// The claims of a token, with the registered ones checked for their type.
 #[derive(Debug)]
 pub(crate) struct Claims {
+    /// The payload as it came.
+    payload: Vec<u8>,
     all: Map<String, Value>,
     expires: Option<UnixTime>,
     not_before: Option<UnixTime>,
@@ -31,9 +34,9 @@ impl Claims {
     /// # Errors
     /// [`Reason::Malformed`] if it is no JSON object or a registered claim has
     /// another type than RFC 7519 section 4.1 gives it.
-    pub fn parse(payload: &[u8]) -> Result<Self, Reason> {
+    pub fn parse(payload: Vec<u8>) -> Result<Self, Reason> {
         let all: Map<String, Value> =
-            serde_json::from_slice(payload).map_err(|_| Reason::Malformed)?;
+            serde_json::from_slice(&payload).map_err(|_| Reason::Malformed)?;
         for name in ["iss", "sub", "jti", "nonce"] {
             if all.get(name).is_some_and(|value| !value.is_string()) {
                 return Err(Reason::Malformed);
@@ -47,6 +50,7 @@ impl Claims {
             expires: numeric_date(&all, "exp")?,
             not_before: numeric_date(&all, "nbf")?,
             all,
+            payload,
         })
     }
 
@@ -85,6 +89,18 @@ impl Claims {
             }
         }
         Ok(())
+    }
+
+    /// The payload as it came: a JSON object.
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
+    /// The SHA-256 of the certificate that the token is bound to: `x5t#S256` of `cnf`
+    /// (RFC 8705 section 3.1). `None` if it is bound to none.
+    pub fn certificate_thumbprint(&self) -> Option<Vec<u8>> {
+        let thumbprint = self.all.get("cnf")?.get("x5t#S256")?.as_str()?;
+        Base64UrlSafeNoPadding::decode_to_vec(thumbprint, None).ok()
     }
 
     /// Every claim.

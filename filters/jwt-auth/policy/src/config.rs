@@ -3,7 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use mesh_filters_config::{Decode, HeaderField, HeaderName, Identifier, Node, NonEmpty, object};
+use mesh_filters_config::{
+    ByteSize, Decode, HeaderField, HeaderName, HttpUri, Identifier, MAX_CONFIG_BYTES, Node,
+    NonEmpty, object,
+};
+use mesh_filters_policy::FailureMode;
 use mesh_filters_policy::claims::{ClaimMatch, ClaimSelector};
 use mesh_filters_policy::matcher::RequestMatch;
 use serde_json::Value;
@@ -27,6 +31,27 @@ object! {
         default cache: CacheConfig = {},
         /// Tokens that are refused although they are valid.
         default deny: DenyConfig = {},
+        /// Whether later filters can read the claims of verified tokens, as the
+        /// property `mesh_filters.jwt`.
+        default filter_state: bool = true,
+        /// What becomes of a request that cannot be judged: because the keys for its
+        /// token are missing, or because the proxy fails the filter. `closed`
+        /// answers 503. `open` lets it pass unjudged, with no header of this filter.
+        default failure_mode: FailureModeConfig = "closed",
+    }
+}
+
+/// `closed` or `open`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FailureModeConfig(pub FailureMode);
+
+impl Decode for FailureModeConfig {
+    fn decode(node: &Node<'_>) -> Option<Self> {
+        match node.string()? {
+            "closed" => Some(Self(FailureMode::Closed)),
+            "open" => Some(Self(FailureMode::Open)),
+            _ => node.refuse("must be \"closed\" or \"open\""),
+        }
     }
 }
 
@@ -61,6 +86,9 @@ object! {
         /// The kinds of token that are accepted, by their `typ` header
         /// (RFC 8725 section 3.11). A token without one is a `JWT`.
         default token_types: NonEmpty<Vec<TokenType>> = ["JWT", "at+jwt"],
+        /// Whether a token is good only over a connection with the client certificate
+        /// that its `cnf` claim names (RFC 8705 section 3.1).
+        default bound_to_certificate: bool = false,
         /// Claims that the upstream gets as request headers.
         default claims_to_headers: Vec<ClaimToHeaderConfig> = [],
         /// The header in which the upstream gets the token's payload, in
@@ -70,10 +98,97 @@ object! {
 }
 
 object! {
-    /// Where a provider's keys come from.
+    /// Where a provider's keys come from: exactly one of `inline`, `remote` and
+    /// `discovery`.
     pub struct JwksConfig {
         /// The JSON Web Key Set itself (RFC 7517 section 5).
-        required inline: InlineJwks,
+        optional inline: InlineJwks,
+        /// A JSON Web Key Set that is fetched.
+        optional remote: RemoteConfig,
+        /// The issuer's metadata, which say where its JSON Web Key Set is (OpenID
+        /// Connect Discovery 1.0 section 4, RFC 8414 section 3).
+        optional discovery: DiscoveryConfig,
+    }
+}
+
+object! {
+    /// A JSON Web Key Set that is fetched, and fetched again in the background.
+    pub struct RemoteConfig {
+        /// Envoy's cluster that serves it.
+        required cluster: NonEmpty<String>,
+        /// Its address.
+        required uri: HttpUri,
+        /// How long an answer may take, and how long a request waits for keys.
+        default timeout: Timeout = "2s",
+        /// How old the keys may become before they are fetched again.
+        default refresh: Refresh = "10m",
+        /// How much older than that they may become if they cannot be fetched.
+        default max_stale: Duration = "24h",
+        /// A longer answer is not read.
+        default max_bytes: DocumentSize = "256KiB",
+    }
+}
+
+object! {
+    /// An issuer whose metadata are fetched, and then the keys that they name.
+    pub struct DiscoveryConfig {
+        /// Envoy's cluster that serves the metadata.
+        required cluster: NonEmpty<String>,
+        /// The address of the metadata. Their `issuer` must be the provider's.
+        required uri: HttpUri,
+        /// Envoy's cluster that serves the keys, if the metadata's `jwks_uri` is on
+        /// another host. Without it, the keys must be on the same one.
+        optional jwks_cluster: NonEmpty<String>,
+        /// How long each answer may take, and how long a request waits for keys.
+        default timeout: Timeout = "2s",
+        /// How old the keys may become before they are fetched again.
+        default refresh: Refresh = "10m",
+        /// How much older than that they may become if they cannot be fetched.
+        default max_stale: Duration = "24h",
+        /// A longer answer is not read.
+        default max_bytes: DocumentSize = "256KiB",
+    }
+}
+
+/// How long an answer may take: 10ms to 1m.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeout(pub Duration);
+
+impl Decode for Timeout {
+    fn decode(node: &Node<'_>) -> Option<Self> {
+        let timeout = Duration::decode(node)?;
+        if !(Duration::from_millis(10)..=Duration::from_secs(60)).contains(&timeout) {
+            return node.refuse("must be between \"10ms\" and \"1m\"");
+        }
+        Some(Self(timeout))
+    }
+}
+
+/// How often something is fetched: at most once a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refresh(pub Duration);
+
+impl Decode for Refresh {
+    fn decode(node: &Node<'_>) -> Option<Self> {
+        let refresh = Duration::decode(node)?;
+        if refresh < Duration::from_secs(1) {
+            return node.refuse("must be \"1s\" or longer");
+        }
+        Some(Self(refresh))
+    }
+}
+
+/// How long a document may be: at most 1MiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DocumentSize(pub usize);
+
+impl Decode for DocumentSize {
+    fn decode(node: &Node<'_>) -> Option<Self> {
+        let ByteSize(size) = ByteSize::decode(node)?;
+        if !(1..=MAX_CONFIG_BYTES).contains(&size) {
+            return node.refuse("must be between \"1B\" and \"1MiB\"");
+        }
+        Some(Self(size))
     }
 }
 
@@ -212,7 +327,7 @@ object! {
         /// switches the cache off.
         default entries: Count = 4096,
         /// Longer tokens are verified each time.
-        default max_token_bytes: Count = 8192,
+        default max_token_bytes: ByteSize = "8KiB",
     }
 }
 
@@ -233,8 +348,31 @@ impl Decode for Count {
 }
 
 object! {
-    /// Tokens that are refused although they are valid.
+    /// Tokens that are refused although they are valid: those that are listed here,
+    /// and those of a list that is fetched.
     pub struct DenyConfig {
+        /// By their `jti` claim.
+        default jti: Vec<NonEmpty<String>> = [],
+        /// By their `sub` claim.
+        default sub: Vec<NonEmpty<String>> = [],
+        /// Envoy's cluster that serves a list. Goes with `uri`.
+        optional cluster: NonEmpty<String>,
+        /// The address of the list: JSON with `jti` and `sub`, as here.
+        optional uri: HttpUri,
+        /// How long an answer may take, and how long a request waits for the first
+        /// list.
+        default timeout: Timeout = "2s",
+        /// How old the list may become before it is fetched again. The last one is
+        /// used for as long as there is no other.
+        default refresh: Refresh = "1m",
+        /// A longer answer is not read.
+        default max_bytes: DocumentSize = "1MiB",
+    }
+}
+
+object! {
+    /// A list that is fetched.
+    pub struct DenyList {
         /// By their `jti` claim.
         default jti: Vec<NonEmpty<String>> = [],
         /// By their `sub` claim.
@@ -248,7 +386,10 @@ mod schema {
 
     use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-    use super::{AllowConfig, Count, InlineJwks, MAX_COUNT, TokenType};
+    use super::{
+        AllowConfig, Count, DocumentSize, FailureModeConfig, InlineJwks, MAX_COUNT, Refresh,
+        Timeout, TokenType,
+    };
 
     macro_rules! schema {
         ($type:ty, $name:literal, $schema:tt) => {
@@ -269,6 +410,10 @@ mod schema {
         "properties": {"keys": {"type": "array", "items": {"type": "object"}}},
         "required": ["keys"],
     });
+    schema!(FailureModeConfig, "FailureMode", {"enum": ["closed", "open"]});
+    schema!(Timeout, "Timeout", {"type": "string", "pattern": "^[0-9]+(ms|s|m)$"});
+    schema!(Refresh, "Refresh", {"type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$"});
+    schema!(DocumentSize, "DocumentSize", {"type": "string", "pattern": "^[0-9]+(B|KiB|MiB)$"});
     schema!(AllowConfig, "Allow", {"const": "anonymous"});
     schema!(Count, "Count", {"type": "integer", "minimum": 0, "maximum": MAX_COUNT});
     schema!(TokenType, "TokenType", {"type": "string", "pattern": r"^(.*\+|[Aa]pplication/)?[Jj][Ww][Tt]$"});

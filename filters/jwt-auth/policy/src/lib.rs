@@ -23,6 +23,7 @@ mod crypto;
 mod denied;
 mod jwk;
 mod jws;
+mod keys;
 mod native;
 mod policy;
 mod probe;

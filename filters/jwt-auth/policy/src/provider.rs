@@ -2,32 +2,39 @@
 
 use std::rc::Rc;
 
+use ct_codecs::{Decoder, Hex};
 use mesh_filters_config::{Errors, HeaderName, Identifier, NonEmpty};
 use mesh_filters_policy::claims::ClaimPath;
-use mesh_filters_policy::{Env, Headers};
+use mesh_filters_policy::{CalloutError, Env, Headers, Host, HttpResponse};
 
 use crate::algorithm::Algorithm;
 use crate::cache::VerifiedTokens;
 use crate::claims::{Claims, TimeLimits};
 use crate::config::{CacheConfig, ProviderConfig, TokenType};
 use crate::denied::Denied;
-use crate::jwk::{KeySet, ReadKeySet};
 use crate::jws::Jws;
+use crate::keys::{Keys, KeysTurn};
 use crate::native::NativeAlgorithms;
-use crate::reason::Reason;
+use crate::reason::{Reason, Refusal};
 use crate::source::Source;
 
-/// A provider whose keys have been read.
+/// The SHA-256 of the client's certificate, in hexadecimal (Envoy's "Attributes").
+const CLIENT_CERTIFICATE: &[&str] = &["connection", "sha256_peer_certificate_digest"];
+
+const SHA256_BYTES: usize = 32;
+
+/// An issuer of tokens.
 pub(crate) struct Provider {
     pub name: Identifier,
     issuer: String,
     audiences: Option<Vec<NonEmpty<String>>>,
     algorithms: Vec<Algorithm>,
     token_types: Vec<TokenType>,
-    keys: KeySet,
+    keys: Keys,
     limits: TimeLimits,
     sources: Vec<Source>,
     forward: bool,
+    bound_to_certificate: bool,
     claims_to_headers: Vec<(ClaimPath, HeaderName)>,
     payload_header: Option<HeaderName>,
     denied: Rc<Denied>,
@@ -51,7 +58,7 @@ impl Provider {
         index: usize,
         config: &ProviderConfig,
         (cache, denied): (&CacheConfig, &Rc<Denied>),
-        native: &NativeAlgorithms,
+        native: &Rc<NativeAlgorithms>,
         errors: &Errors,
         warnings: &mut Vec<String>,
     ) -> Option<Self> {
@@ -74,17 +81,9 @@ impl Provider {
                 Some((claim, it.header.clone()))
             })
             .collect();
-        let path = format!("{path}.jwks.inline");
-        let keys = match KeySet::read(&config.jwks.inline.0, &algorithms, native) {
-            Err(problem) => {
-                errors.add(path, problem);
-                return None;
-            }
-            Ok(ReadKeySet { keys, unusable }) => {
-                warnings.extend(unusable.into_iter().map(|key| format!("{path}.{key}; left out")));
-                keys
-            }
-        };
+        let of_provider = (config.issuer.as_str(), algorithms.as_slice(), native);
+        let keys =
+            Keys::compile(&config.jwks, of_provider, &format!("{path}.jwks"), errors, warnings)?;
         Some(Self {
             name: config.name.clone(),
             issuer: config.issuer.to_string(),
@@ -99,6 +98,7 @@ impl Provider {
             },
             sources,
             forward: config.forward,
+            bound_to_certificate: config.bound_to_certificate,
             claims_to_headers,
             payload_header: config.payload_header.clone(),
             denied: Rc::clone(denied),
@@ -111,7 +111,7 @@ impl Provider {
     ///
     /// # Errors
     /// Why there is none, or why it is refused.
-    pub fn authenticate(&self, request: &Headers, env: &Env<'_>) -> Result<Verified<'_>, Reason> {
+    pub fn authenticate(&self, request: &Headers, env: &Env<'_>) -> Result<Verified<'_>, Refusal> {
         for source in &self.sources {
             let token = match source.find(request) {
                 Err(Reason::Missing) => continue,
@@ -121,12 +121,12 @@ impl Provider {
             let headers = self.headers(token, &claims)?;
             return Ok(Verified { provider: self, source, claims, headers });
         }
-        Err(Reason::Missing)
+        Err(Reason::Missing.into())
     }
 
     /// Checks a token. The cheap checks come first; the signature is checked only
     /// of a token that would pass if it were genuine and is not known already.
-    fn verify(&self, token: &[u8], env: &Env<'_>) -> Result<Rc<Claims>, Reason> {
+    fn verify(&self, token: &[u8], env: &Env<'_>) -> Result<Rc<Claims>, Refusal> {
         let key = self.verified.key(token);
         let known = key.as_ref().and_then(|key| self.verified.get(key));
         let claims = if let Some(claims) = known {
@@ -139,30 +139,87 @@ impl Provider {
             }
             claims
         };
-        self.denied.check(&claims)?;
+        self.denied.check(&claims).map_err(|reason| Refusal {
+            reason,
+            wait: match (reason, self.denied.fetched()) {
+                (Reason::DenyListUnavailable, Some(list)) => list.wait_for_first(env.host),
+                _ => None,
+            },
+        })?;
+        if self.bound_to_certificate && !is_bound(&claims, env) {
+            return Err(Reason::Certificate.into());
+        }
         Ok(claims)
     }
 
-    fn verify_unknown(&self, token: &[u8], env: &Env<'_>) -> Result<Claims, Reason> {
-        let jws = Jws::parse(token)?;
+    fn verify_unknown(&self, token: &[u8], env: &Env<'_>) -> Result<Claims, Refusal> {
+        let mut jws = Jws::parse(token)?;
         if !self.algorithms.contains(&jws.algorithm) {
-            return Err(Reason::Algorithm);
+            return Err(Reason::Algorithm.into());
         }
         if !self.token_types.iter().any(|it| it.as_str() == jws.typ()) {
-            return Err(Reason::Type);
+            return Err(Reason::Type.into());
         }
-        let claims = Claims::parse(&jws.payload)?;
+        let claims = Claims::parse(std::mem::take(&mut jws.payload))?;
         if claims.text("iss") != Some(self.issuer.as_str()) {
-            return Err(Reason::Issuer);
+            return Err(Reason::Issuer.into());
         }
         if let Some(audiences) = &self.audiences
             && !claims.is_for_one_of(audiences.iter().map(|audience| audience.as_str()))
         {
-            return Err(Reason::Audience);
+            return Err(Reason::Audience.into());
         }
         claims.check_time(env.now, self.limits)?;
-        self.keys.verify(&jws, env.host)?;
+        self.check_signature(&jws, env)?;
         Ok(claims)
+    }
+
+    fn check_signature(&self, jws: &Jws<'_>, env: &Env<'_>) -> Result<(), Refusal> {
+        let fetched = self.keys.fetched();
+        let Some(keys) = self.keys.current() else {
+            let wait = fetched.and_then(|fetched| fetched.wait_for_first(env.host));
+            return Err(Refusal { reason: Reason::KeysUnavailable, wait });
+        };
+        keys.verify(jws, env.host).map_err(|reason| Refusal {
+            reason,
+            wait: match (reason, fetched, &jws.kid) {
+                (Reason::Kid, Some(fetched), Some(kid)) => fetched.wait_for_kid(kid, env.host),
+                _ => None,
+            },
+        })
+    }
+
+    /// To be called when configuring: has the host share what workers share.
+    pub fn prepare(&self, host: &dyn Host) {
+        if let Some(fetched) = self.keys.fetched() {
+            fetched.prepare(host);
+        }
+    }
+
+    /// Whether its keys are fetched.
+    pub fn fetches_keys(&self) -> bool {
+        self.keys.fetched().is_some()
+    }
+
+    /// Does what is due about the keys; `None` if nothing ever is.
+    pub fn on_tick(&self, env: &Env<'_>) -> Option<KeysTurn> {
+        Some(self.take(self.keys.fetched()?.on_tick(env)))
+    }
+
+    /// Takes the answer to a request of the last turn.
+    pub fn on_answer(
+        &self,
+        answer: Result<HttpResponse, CalloutError>,
+        env: &Env<'_>,
+    ) -> Option<KeysTurn> {
+        Some(self.take(self.keys.fetched()?.on_answer(answer, env)))
+    }
+
+    fn take(&self, turn: KeysTurn) -> KeysTurn {
+        if turn.replaced {
+            self.verified.clear();
+        }
+        turn
     }
 
     fn headers(
@@ -190,7 +247,25 @@ impl Provider {
     }
 }
 
+/// Whether the connection has the certificate that the token is bound to.
+fn is_bound(claims: &Claims, env: &Env<'_>) -> bool {
+    let Some(thumbprint) = claims.certificate_thumbprint() else {
+        return false;
+    };
+    let Some(certificate) = env.host.property(CLIENT_CERTIFICATE) else {
+        return false;
+    };
+    // Without a certificate Envoy has an empty text, which is no SHA-256.
+    thumbprint.len() == SHA256_BYTES
+        && Hex::decode_to_vec(certificate, None).is_ok_and(|it| it == thumbprint)
+}
+
 impl Verified<'_> {
+    /// What later filters learn of it: whose it is, and its payload.
+    pub fn to_share(&self) -> (&str, &[u8]) {
+        (self.provider.name.as_str(), self.claims.payload())
+    }
+
     /// Tells the upstream who it is, and keeps the token from it unless it is to
     /// be forwarded.
     pub fn apply(self, request: &mut Headers) {

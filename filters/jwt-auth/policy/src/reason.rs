@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use mesh_filters_policy::LocalReply;
+use mesh_filters_policy::{LocalReply, Monotonic};
 
 macro_rules! reasons {
     (
@@ -70,10 +70,17 @@ reasons! {
         Lifetime = "lifetime",
         /// No key has its `kid`.
         Kid = "kid",
+        /// The keys are yet to be fetched, or too old.
+        KeysUnavailable = "keys_unavailable",
         /// The signature is not that of the key.
         Signature = "signature",
         /// It is on the list of those that are refused although they are valid.
         Revoked = "revoked",
+        /// The list of those that are refused is yet to be fetched.
+        DenyListUnavailable = "deny_list_unavailable",
+        /// It is bound to another client certificate than the connection's, or to
+        /// none.
+        Certificate = "certificate",
         /// It is valid and lacks a scope that the rule asks for.
         Scope = "scope",
         /// It is valid and its claims are not what the rule asks for.
@@ -89,7 +96,26 @@ reasons! {
     }
 }
 
+/// Why a token will not do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Refusal {
+    pub reason: Reason,
+    /// Until when that may change.
+    pub wait: Option<Monotonic>,
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Self {
+        Self { reason, wait: None }
+    }
+}
+
 impl Reason {
+    /// Whether nobody can tell whether the request is good.
+    pub(crate) fn is_unavailability(self) -> bool {
+        matches!(self, Self::KeysUnavailable | Self::DenyListUnavailable)
+    }
+
     /// Whether this refusal tells an operator more than another: that a token
     /// fails tells more than that there is none, and that a valid one does not
     /// suffice tells most.
@@ -113,10 +139,15 @@ impl Reason {
             Self::Duplicate | Self::Path => (400, Some("invalid_request")),
             Self::Scope | Self::Claims => (403, Some("insufficient_scope")),
             Self::NoRule => (403, Some("access_denied")),
+            // RFC 6749 section 4.1.2.1 has the word. No challenge: other credentials
+            // would not help.
+            Self::KeysUnavailable | Self::DenyListUnavailable => {
+                (503, Some("temporarily_unavailable"))
+            }
             _ => (401, Some("invalid_token")),
         };
         let mut headers = vec![("content-type", Cow::Borrowed("application/json"))];
-        if let Some(realm) = realm {
+        if let Some(realm) = realm.filter(|_| status != 503) {
             let error = error.map(|error| format!(", error=\"{error}\"")).unwrap_or_default();
             headers.push(("www-authenticate", format!("Bearer realm=\"{realm}\"{error}").into()));
         }

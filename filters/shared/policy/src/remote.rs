@@ -213,6 +213,11 @@ impl Remote {
         record.fetched != 0 && now <= self.expires(record)
     }
 
+    /// When it was last fetched; the first moment if never.
+    pub fn fetched(&self) -> Monotonic {
+        Monotonic::from_nanos(self.local.borrow().record.fetched)
+    }
+
     fn expires(&self, record: Record) -> Monotonic {
         let Settings { refresh, max_stale, .. } = self.settings;
         Monotonic::from_nanos(record.fetched).later(refresh).later(max_stale)
