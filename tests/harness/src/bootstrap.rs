@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::repo_root;
+use crate::tls::{Authority, Identity};
 
 /// The form in which a filter's configuration stands in the bootstrap; Envoy
 /// hands each to the filter in another encoding.
@@ -16,6 +17,16 @@ pub enum ConfigForm {
     Struct(Value),
     /// A `google.protobuf.StringValue`: reaches the filter as this text.
     Text(String),
+}
+
+/// Whether a listener lets in clients that have no certificate. It asks for one
+/// in either case, and refuses one that it cannot trust.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientCertificate {
+    /// It does.
+    Optional,
+    /// It breaks off the TLS handshake.
+    Required,
 }
 
 /// A bootstrap that can be edited before Envoy gets it.
@@ -65,18 +76,51 @@ impl Bootstrap {
 
     /// Lets a static cluster have this one endpoint.
     pub fn cluster_endpoint(mut self, cluster: &str, endpoint: SocketAddr) -> Result<Self> {
-        let found = self
-            .0
-            .pointer_mut("/static_resources/clusters")
-            .and_then(Value::as_array_mut)
-            .and_then(|all| all.iter_mut().find(|candidate| candidate["name"] == cluster))
-            .with_context(|| format!("no cluster {cluster:?}"))?;
-        found["load_assignment"] = json!({
-            "cluster_name": cluster,
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": {"socket_address": {
-                "address": endpoint.ip(), "port_value": endpoint.port(),
-            }}}}]}],
+        let found = find(&mut self.0, "clusters", cluster)?;
+        found["load_assignment"] = load_assignment(cluster, &[endpoint]);
+        Ok(self)
+    }
+
+    /// Adds a static cluster, which may well have no endpoints, or some where
+    /// nobody listens.
+    pub fn add_cluster(mut self, name: &str, endpoints: &[SocketAddr]) -> Result<Self> {
+        ensure!(find(&mut self.0, "clusters", name).is_err(), "there is a cluster {name:?}");
+        let clusters = self.0.pointer_mut("/static_resources/clusters");
+        clusters.and_then(Value::as_array_mut).context("no list of clusters")?.push(json!({
+            "name": name,
+            "type": "STATIC",
+            "connect_timeout": "1s",
+            "load_assignment": load_assignment(name, endpoints),
+        }));
+        Ok(self)
+    }
+
+    /// Lets a listener speak TLS alone, with this certificate, and ask for
+    /// certificates of the authority `clients`.
+    pub fn downstream_tls(
+        mut self,
+        listener: &str,
+        server: &Identity,
+        clients: &Authority,
+        certificate: ClientCertificate,
+    ) -> Result<Self> {
+        let transport_socket = json!({
+            "name": "envoy.transport_sockets.tls",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+                "require_client_certificate": certificate == ClientCertificate::Required,
+                "common_tls_context": {
+                    "tls_certificates": [{
+                        "certificate_chain": {"inline_string": server.pem()},
+                        "private_key": {"inline_string": server.key_pem()},
+                    }],
+                    "validation_context": {"trusted_ca": {"inline_string": clients.pem()}},
+                },
+            },
         });
+        for chain in list(find(&mut self.0, "listeners", listener)?, "filter_chains") {
+            chain["transport_socket"] = transport_socket.clone();
+        }
         Ok(self)
     }
 
@@ -136,6 +180,26 @@ fn code_from_root(node: &mut Value) {
         let absolute = repo_root().join(&*filename);
         *filename = absolute.to_string_lossy().into_owned();
     }
+}
+
+fn load_assignment(cluster: &str, endpoints: &[SocketAddr]) -> Value {
+    let endpoints: Vec<_> = endpoints
+        .iter()
+        .map(|endpoint| {
+            json!({"endpoint": {"address": {"socket_address": {
+                "address": endpoint.ip(), "port_value": endpoint.port(),
+            }}}})
+        })
+        .collect();
+    json!({"cluster_name": cluster, "endpoints": [{"lb_endpoints": endpoints}]})
+}
+
+/// The static resource of this kind and name.
+fn find<'a>(bootstrap: &'a mut Value, kind: &str, name: &str) -> Result<&'a mut Value> {
+    bootstrap
+        .get_mut("static_resources")
+        .and_then(|resources| list(resources, kind).find(|candidate| candidate["name"] == name))
+        .with_context(|| format!("no {name:?} among the {kind}"))
 }
 
 fn visit(node: &mut Value, work: &mut impl FnMut(&mut Value)) {

@@ -20,6 +20,7 @@ pub mod client;
 pub mod envoy;
 pub mod headers;
 pub mod issuer;
+pub mod tls;
 pub mod trial;
 pub mod upstream;
 pub mod wait;

@@ -6,8 +6,9 @@
     reason = "what a test calls may fail it"
 )]
 
-use harness::bootstrap::{Bootstrap, ConfigForm};
+use harness::bootstrap::{Bootstrap, ClientCertificate, ConfigForm};
 use harness::repo_root;
+use harness::tls::Authority;
 use serde_json::{Value, json};
 
 const FILE: &str = "envoy-config/jwt-auth.yaml";
@@ -69,10 +70,35 @@ fn a_cluster_gets_another_endpoint() {
 }
 
 #[test]
+fn clusters_can_be_added() {
+    let (one, two) = ("127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap());
+    let bootstrap = Bootstrap::load(FILE).unwrap();
+    let bootstrap = bootstrap.add_cluster("idp", &[one, two]).unwrap();
+    let bootstrap = bootstrap.add_cluster("empty", &[]).unwrap();
+    let clusters = bootstrap.value()["static_resources"]["clusters"].as_array().unwrap();
+    let endpoints = |cluster: &Value| {
+        let all = &cluster["load_assignment"]["endpoints"][0]["lb_endpoints"];
+        all.as_array().unwrap().len()
+    };
+    assert_eq!((&clusters[1]["name"], endpoints(&clusters[1])), (&json!("idp"), 2));
+    assert_eq!((&clusters[2]["name"], endpoints(&clusters[2])), (&json!("empty"), 0));
+    assert!(bootstrap.add_cluster("idp", &[]).is_err());
+}
+
+#[test]
 fn what_does_not_exist_is_not_edited_in_silence() {
     let bootstrap = Bootstrap::load(FILE).unwrap();
     let addr = "127.0.0.1:1".parse().unwrap();
     assert!(bootstrap.clone().cluster_endpoint("nobody", addr).is_err());
+    let authority = Authority::new("a").unwrap();
+    let server = authority.server().unwrap();
+    let tls = bootstrap.clone().downstream_tls(
+        "nobody",
+        &server,
+        &authority,
+        ClientCertificate::Optional,
+    );
+    assert!(tls.is_err());
     let text = ConfigForm::Text(String::new());
     assert!(bootstrap.filter_config("nobody", text).is_err());
     assert!(Bootstrap::load("envoy-config/nothing.yaml").is_err());

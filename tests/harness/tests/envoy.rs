@@ -97,6 +97,33 @@ async fn two_run_side_by_side_and_dropping_ends_one() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_cluster_can_be_empty_refused_or_well() -> Result<()> {
+    let upstream = Upstream::start().await?;
+    let bootstrap = Bootstrap::from_yaml(PLAIN)?
+        .add_cluster("empty", &[])?
+        .add_cluster("idp", &[upstream.addr()])?
+        .hcm(|hcm| {
+            let route = |prefix, cluster| {
+                json!({"match": {"prefix": prefix}, "route": {"cluster": cluster}})
+            };
+            hcm["route_config"]["virtual_hosts"][0]["routes"] =
+                json!([route("/empty", "empty"), route("/idp", "idp")]);
+        });
+    let envoy = Envoy::start(bootstrap, Options::default()).await?;
+    let get = async |path| client::h1(envoy.listener("ingress"), Request::get(path)).await;
+    assert!(get("/empty").await?.text().contains("no healthy upstream"));
+    assert_eq!(get("/idp").await?.status, 200);
+    upstream.stop().await;
+    let refused = get("/idp").await?;
+    assert_eq!(refused.status, 503);
+    assert!(refused.text().contains("connection"), "{}", refused.text());
+    upstream.resume().await?;
+    assert_eq!(get("/idp").await?.status, 200);
+    assert_eq!(upstream.count_of("/idp"), 2);
+    envoy.stop().await
+}
+
+#[tokio::test]
 async fn an_envoy_that_does_not_start_says_why() -> Result<()> {
     let bootstrap = Bootstrap::from_yaml(PLAIN)?.hcm(|hcm| hcm["no_such_field"] = json!(1));
     let begun = tokio::time::Instant::now();

@@ -6,12 +6,17 @@
     reason = "what a test calls may fail it"
 )]
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use harness::client::{self, Request};
-use harness::issuer::{self, ALGORITHMS, Issuer};
+use harness::client::{self, Request, Response};
+use harness::issuer::{self, ALGORITHMS, Issuer, IssuerServer, KEYS_PATH, METADATA_PATH};
+use harness::upstream::Reply;
 use jwt_simple::prelude::*;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 type Claims = JWTClaims<NoCustomClaims>;
 
@@ -120,4 +125,84 @@ async fn serves_keys_metadata_and_tokens() {
     assert_eq!(refused.status, 400);
     assert!(refused.text().contains("XS256"), "{}", refused.text());
     assert_eq!(server.requests().len(), 4);
+}
+
+async fn get(server: &IssuerServer, path: &str) -> Result<Response, anyhow::Error> {
+    let request = Request::get(path).deadline(Duration::from_millis(500));
+    client::h1(server.addr(), request).await
+}
+
+#[tokio::test]
+async fn serves_other_keys_when_told() {
+    let server = issuer::serve().await.unwrap();
+    for kids in [["p-256"].as_slice(), &["ed25519", "rsa-2048"]] {
+        let jwks = Issuer::new().jwks_of(kids);
+        server.set_keys(&jwks);
+        assert_eq!(get(&server, KEYS_PATH).await.unwrap().json().unwrap(), jwks);
+    }
+    server.reply_as_usual(KEYS_PATH);
+    let usual = get(&server, KEYS_PATH).await.unwrap().json().unwrap();
+    assert_eq!(usual, Issuer::new().jwks());
+    get(&server, &format!("{METADATA_PATH}?a=b")).await.unwrap();
+    assert_eq!((server.count_of(KEYS_PATH), server.count_of(METADATA_PATH)), (3, 1));
+}
+
+#[tokio::test]
+async fn fails_in_every_way() {
+    let server = issuer::serve().await.unwrap();
+    server.reply(KEYS_PATH, Reply::status(500));
+    assert_eq!(get(&server, KEYS_PATH).await.unwrap().status, 500);
+    server.reply(KEYS_PATH, Reply::status(200).body("{\"keys\": ["));
+    assert!(get(&server, KEYS_PATH).await.unwrap().json().is_err());
+    server.reply(KEYS_PATH, Reply::status(200).body(vec![b' '; 4 << 20]));
+    assert_eq!(get(&server, KEYS_PATH).await.unwrap().body.len(), 4 << 20);
+    let hello = Reply::status(200).body("hello");
+    for reply in [Reply::never(), hello.clone().stalling(), hello.repeating()] {
+        server.reply(KEYS_PATH, reply);
+        let error = get(&server, KEYS_PATH).await.unwrap_err();
+        assert!(format!("{error:#}").contains("no answer"), "{error:#}");
+    }
+    server.reply(KEYS_PATH, Reply::reset());
+    let error = get(&server, KEYS_PATH).await.unwrap_err();
+    assert!(!format!("{error:#}").contains("no answer"), "{error:#}");
+    // A path that nobody changed answers throughout.
+    assert_eq!(get(&server, METADATA_PATH).await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_body_without_end_begins() {
+    let server = issuer::serve().await.unwrap();
+    for (reply, begin) in [
+        (Reply::status(200).body("begun").stalling(), "begun"),
+        (Reply::status(200).body("again").repeating(), "again\r\n5\r\nagain"),
+    ] {
+        server.reply(KEYS_PATH, reply);
+        let mut stream = TcpStream::connect(server.addr()).await.unwrap();
+        stream.write_all(b"GET /keys HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let read = async {
+            let mut answer = Vec::new();
+            while !String::from_utf8_lossy(&answer).contains(begin) {
+                assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0);
+            }
+        };
+        tokio::time::timeout(client::DEADLINE, read).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn stops_and_comes_back_on_its_port() {
+    let server = issuer::serve().await.unwrap();
+    server.resume().await.unwrap();
+    let mut open = TcpStream::connect(server.addr()).await.unwrap();
+    get(&server, KEYS_PATH).await.unwrap();
+    for _ in 0..3 {
+        server.stop().await;
+        server.stop().await;
+        let error = get(&server, KEYS_PATH).await.unwrap_err();
+        assert!(format!("{error:#}").contains("refused"), "{error:#}");
+        server.resume().await.unwrap();
+        get(&server, KEYS_PATH).await.unwrap();
+    }
+    assert!(matches!(open.read(&mut [0]).await, Ok(0) | Err(_)), "the connection is broken off");
+    assert_eq!(server.count_of(KEYS_PATH), 4);
 }

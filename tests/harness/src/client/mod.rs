@@ -14,12 +14,16 @@ use http::Uri;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 pub use raw::{raw, raw_until_close, status_of};
 
 use crate::headers::{self, Headers};
+use crate::tls::{ClientTls, SERVER_NAME};
 
 /// How long a call may take unless the request says otherwise.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -165,20 +169,36 @@ impl Response {
     }
 }
 
-// In both, the task that drives the connection lies in a set of its own, so that
-// it ends with the call, whichever way that ends.
-
 /// One request over HTTP/1.1.
 pub async fn h1(addr: SocketAddr, request: Request) -> Result<Response> {
     let http = request.for_h1()?;
+    within(&request, addr, async { h1_over(TcpStream::connect(addr).await?, http).await }).await
+}
+
+/// One request over HTTP/1.1 and TLS. A server that refuses the certificate, or
+/// the lack of one, is an error.
+pub async fn h1_tls(addr: SocketAddr, tls: &ClientTls, request: Request) -> Result<Response> {
+    let http = request.for_h1()?;
+    let connector = TlsConnector::from(tls.0.clone());
     within(&request, addr, async {
-        let io = TokioIo::new(TcpStream::connect(addr).await?);
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
-        let mut driver = JoinSet::new();
-        driver.spawn(connection);
-        Response::read(sender.send_request(http).await?).await
+        let stream = TcpStream::connect(addr).await?;
+        let stream = connector.connect(ServerName::try_from(SERVER_NAME)?, stream).await?;
+        h1_over(stream, http).await
     })
     .await
+}
+
+async fn h1_over(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    request: http::Request<Full<Bytes>>,
+) -> Result<Response> {
+    let io = TokioIo::new(stream);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
+    // In a set of its own the task that drives the connection ends with the
+    // call, whichever way that ends.
+    let mut driver = JoinSet::new();
+    driver.spawn(connection);
+    Response::read(sender.send_request(request).await?).await
 }
 
 /// One request over HTTP/2 without TLS, version known beforehand.
@@ -188,6 +208,7 @@ pub async fn h2(addr: SocketAddr, request: Request) -> Result<Response> {
         let io = TokioIo::new(TcpStream::connect(addr).await?);
         let (mut sender, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await?;
+        // As in HTTP/1.1.
         let mut driver = JoinSet::new();
         driver.spawn(connection);
         Response::read(sender.send_request(http).await?).await

@@ -14,7 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 pub use keys::hmac;
-pub use serve::{IssuerServer, serve, serve_on};
+pub use serve::{IssuerServer, KEYS_PATH, METADATA_PATH, serve, serve_on};
 
 /// The `iss` of the tokens.
 pub const ISSUER: &str = "https://idp.example.com/";
@@ -66,6 +66,25 @@ impl Issuer {
     pub fn jwks(&self) -> Value {
         let public: Vec<_> = self.keys.iter().filter_map(keys::public).collect();
         json!({ "keys": public })
+    }
+
+    /// A JWKS of these keys alone, in this order, without their private parts.
+    ///
+    /// # Panics
+    /// If there is none of one of the ids, or it has no public half.
+    pub fn jwks_of(&self, kids: &[&str]) -> Value {
+        let public: Vec<_> = kids.iter().map(|kid| self.public_jwk(kid)).collect();
+        json!({ "keys": public })
+    }
+
+    /// A JWKS of these keys alone, in this order, with their private parts, for
+    /// an issuer of another make.
+    ///
+    /// # Panics
+    /// If there is none of one of the ids.
+    pub fn private_jwks_of(&self, kids: &[&str]) -> Value {
+        let keys: Vec<_> = kids.iter().map(|kid| self.key(kid)).collect();
+        json!({ "keys": keys })
     }
 
     /// One key of the public JWKS.

@@ -3,8 +3,9 @@
 mod record;
 mod reply;
 
+use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use anyhow::{Context, Result};
 use http_body_util::BodyExt;
@@ -12,8 +13,9 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, JoinSet};
 
 use record::Records;
 use reply::ReplyBody;
@@ -30,11 +32,21 @@ pub const ANY_PORT: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 /// A server for HTTP/1.1 and HTTP/2 without TLS. It stops when dropped.
-#[derive(Debug)]
 pub struct Upstream {
     addr: SocketAddr,
     records: Arc<Records>,
-    accepting: AbortHandle,
+    script: Arc<Script>,
+    accepting: Mutex<Option<Accepting>>,
+    /// Bound to the address but never listening: while the server is stopped
+    /// nobody else gets the port, and who connects is refused.
+    _port: TcpSocket,
+}
+
+/// The task that accepts connections. It ends, and they do, when told to or
+/// when nobody is left to tell it.
+struct Accepting {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
 }
 
 impl Upstream {
@@ -55,12 +67,47 @@ impl Upstream {
         addr: SocketAddr,
         script: impl Fn(&Recorded) -> Reply + Send + Sync + 'static,
     ) -> Result<Self> {
-        let listener = TcpListener::bind(addr).await.with_context(|| format!("binding {addr}"))?;
-        let addr = listener.local_addr()?;
-        let records = Arc::new(Records::default());
-        let accepting =
-            tokio::spawn(accept(listener, records.clone(), Arc::new(script))).abort_handle();
-        Ok(Self { addr, records, accepting })
+        let port = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        port.set_reuseaddr(true)?;
+        port.bind(addr).with_context(|| format!("binding {addr}"))?;
+        let upstream = Self {
+            addr: port.local_addr()?,
+            records: Arc::default(),
+            script: Arc::new(script),
+            accepting: Mutex::default(),
+            _port: port,
+        };
+        upstream.resume().await?;
+        Ok(upstream)
+    }
+
+    /// Breaks off every connection and refuses new ones, until
+    /// [`Upstream::resume`].
+    pub async fn stop(&self) {
+        let accepting = self.accepting().take();
+        if let Some(Accepting { stop, task }) = accepting {
+            drop(stop);
+            task.await.expect("accepting connections");
+        }
+    }
+
+    /// Listens again on the same port, if it was stopped.
+    pub async fn resume(&self) -> Result<()> {
+        if self.accepting().is_some() {
+            return Ok(());
+        }
+        let listener = TcpListener::bind(self.addr)
+            .await
+            .with_context(|| format!("listening on {}", self.addr))?;
+        let (stop, stopped) = oneshot::channel();
+        let task =
+            tokio::spawn(accept(listener, self.records.clone(), self.script.clone(), stopped));
+        *self.accepting() = Some(Accepting { stop, task });
+        Ok(())
+    }
+
+    fn accepting(&self) -> MutexGuard<'_, Option<Accepting>> {
+        self.accepting.lock().expect("no holder of the lock panics")
     }
 
     /// Where the server listens.
@@ -83,6 +130,11 @@ impl Upstream {
         self.records.count()
     }
 
+    /// How many of the latest requests had this path, whatever the query.
+    pub fn count_of(&self, path: &str) -> usize {
+        self.records.all().iter().filter(|request| request.path_only() == path).count()
+    }
+
     /// The latest request that fits: tests that share an upstream find their
     /// own by a header that only they sent.
     pub fn find(&self, fits: impl Fn(&Recorded) -> bool) -> Option<Recorded> {
@@ -94,14 +146,18 @@ impl Upstream {
     pub const KEPT: usize = record::KEPT;
 }
 
-impl Drop for Upstream {
-    fn drop(&mut self) {
-        self.accepting.abort();
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upstream").field("addr", &self.addr).finish_non_exhaustive()
     }
 }
 
-async fn accept(listener: TcpListener, records: Arc<Records>, script: Arc<Script>) {
-    // Owned by this task, so that ending it ends the connections.
+async fn accept(
+    listener: TcpListener,
+    records: Arc<Records>,
+    script: Arc<Script>,
+    mut stopped: oneshot::Receiver<()>,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -110,8 +166,12 @@ async fn accept(listener: TcpListener, records: Arc<Records>, script: Arc<Script
                 connections.spawn(converse(stream, records.clone(), script.clone()));
             }
             Some(_) = connections.join_next() => {}
+            // An error: the sender is dropped, never used.
+            Err(_) = &mut stopped => break,
         }
     }
+    drop(listener);
+    connections.shutdown().await;
 }
 
 async fn converse(stream: TcpStream, records: Arc<Records>, script: Arc<Script>) {

@@ -29,6 +29,11 @@ pub struct Recorded {
 }
 
 impl Recorded {
+    /// The path without its query.
+    pub fn path_only(&self) -> &str {
+        self.path.split('?').next().unwrap_or_default()
+    }
+
     /// The first value of a header.
     pub fn header(&self, name: &str) -> Option<String> {
         headers::first(&self.headers, name)

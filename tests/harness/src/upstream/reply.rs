@@ -1,12 +1,15 @@
 //! How an upstream answers.
 
 use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Frame};
 use serde_json::{Value, json};
 
 use super::Recorded;
@@ -22,7 +25,17 @@ pub struct Reply {
     body: Bytes,
     trailers: Headers,
     delay: Duration,
-    reset: bool,
+    course: Course,
+}
+
+/// How far an answer gets.
+#[derive(Clone, Copy, Debug)]
+enum Course {
+    Whole,
+    Stalling,
+    Repeating,
+    Reset,
+    Never,
 }
 
 impl Reply {
@@ -34,7 +47,7 @@ impl Reply {
             body: Bytes::new(),
             trailers: Headers::new(),
             delay: Duration::ZERO,
-            reset: false,
+            course: Course::Whole,
         }
     }
 
@@ -61,7 +74,12 @@ impl Reply {
 
     /// No answer: the stream is reset in HTTP/2, the connection closed in HTTP/1.1.
     pub fn reset() -> Self {
-        Self { reset: true, ..Self::status(500) }
+        Self { course: Course::Reset, ..Self::status(500) }
+    }
+
+    /// No answer, and no end of the wait for one.
+    pub fn never() -> Self {
+        Self { course: Course::Never, ..Self::status(500) }
     }
 
     /// Adds a header.
@@ -92,21 +110,56 @@ impl Reply {
         self
     }
 
+    /// Stops after the body without ending it.
+    #[must_use]
+    pub fn stalling(mut self) -> Self {
+        self.course = Course::Stalling;
+        self
+    }
+
+    /// Sends the body over and over.
+    #[must_use]
+    pub fn repeating(mut self) -> Self {
+        self.course = Course::Repeating;
+        self
+    }
+
     pub(super) async fn send(self) -> Result<http::Response<ReplyBody>> {
         tokio::time::sleep(self.delay).await;
-        if self.reset {
+        let body = match self.course {
             // hyper turns an error of the service into a reset.
-            return Err(anyhow!("the script asked for a reset"));
-        }
-        let body = Full::new(self.body);
-        let body = if self.trailers.is_empty() {
-            body.boxed()
-        } else {
-            let trailers = headers::to_map(&self.trailers)?;
-            body.with_trailers(async { Some(Ok(trailers)) }).boxed()
+            Course::Reset => return Err(anyhow!("the script asked for a reset")),
+            Course::Never => std::future::pending().await,
+            Course::Stalling => Endless { next: Some(self.body), again: false }.boxed(),
+            Course::Repeating => Endless { next: Some(self.body), again: true }.boxed(),
+            Course::Whole if self.trailers.is_empty() => Full::new(self.body).boxed(),
+            Course::Whole => {
+                let trailers = headers::to_map(&self.trailers)?;
+                Full::new(self.body).with_trailers(async { Some(Ok(trailers)) }).boxed()
+            }
         };
         let mut response = http::Response::builder().status(self.status).body(body)?;
         *response.headers_mut() = headers::to_map(&self.headers)?;
         Ok(response)
+    }
+}
+
+/// A body that never ends: its one chunk, and then nothing or the same again.
+struct Endless {
+    next: Option<Bytes>,
+    again: bool,
+}
+
+impl Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let chunk = if self.again { self.next.clone() } else { self.next.take() };
+        // Nobody is woken: the connection ends by what its other side does.
+        chunk.map_or(Poll::Pending, |chunk| Poll::Ready(Some(Ok(Frame::data(chunk)))))
     }
 }
