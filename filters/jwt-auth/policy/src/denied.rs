@@ -135,7 +135,8 @@ impl FetchedList {
                 }
             },
             Some(Event::Failed(problem)) => Some(problem.clone()),
-            Some(Event::Unchanged) | None => None,
+            // This list never becomes too old.
+            Some(Event::Unchanged | Event::Expired) | None => None,
         };
         (turn, warning)
     }

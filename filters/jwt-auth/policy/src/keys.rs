@@ -222,14 +222,7 @@ impl FetchedKeys {
 
     /// Does what is due.
     pub fn on_tick(&self, env: &Env<'_>) -> KeysTurn {
-        let turn = self.take(self.remote.on_tick(env));
-        let too_old = !self.remote.is_usable(env.host.monotonic());
-        if too_old && self.current.borrow_mut().take().is_some() {
-            let Settings { uri, .. } = self.remote.settings();
-            let warning = format!("the keys of {uri} are too old to be used any longer");
-            return KeysTurn { replaced: true, warnings: vec![warning], ..turn };
-        }
-        turn
+        self.take(self.remote.on_tick(env))
     }
 
     /// Takes the answer to a request of the last turn.
@@ -249,6 +242,11 @@ impl FetchedKeys {
             Some(Event::Failed(problem)) => {
                 let warnings = vec![problem.clone()];
                 return KeysTurn { turn, replaced: false, warnings };
+            }
+            Some(Event::Expired) => {
+                *self.current.borrow_mut() = None;
+                let warnings = vec![format!("those of {uri} are too old to be used any longer")];
+                return KeysTurn { turn, replaced: true, warnings };
             }
             Some(Event::Unchanged) | None => {
                 return KeysTurn { turn, replaced: false, warnings: Vec::new() };

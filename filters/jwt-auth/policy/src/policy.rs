@@ -271,7 +271,7 @@ impl Compiled {
             }
             Some(Event::Unchanged) => self.count_fetch(fetch, 0, env),
             Some(Event::Failed(_)) => self.count_fetch(fetch, 1, env),
-            Some(Event::Received(_)) | None => {}
+            Some(Event::Received(_) | Event::Expired) | None => {}
         }
         let id = self.callout_id(fetch);
         Work {

@@ -98,7 +98,7 @@ pub struct Remote {
 struct Local {
     /// The last record seen.
     record: Record,
-    /// The revision that was handed out by [`Turn::event`].
+    /// The revision that was handed out by [`Turn::event`]; zero if none is in use.
     revision: u64,
     /// Whether to fetch although it is not due.
     wanted: bool,
@@ -128,6 +128,8 @@ pub enum Event {
     Fetched(Vec<u8>),
     /// Another worker has fetched it, and it is this.
     Received(Vec<u8>),
+    /// It has become too old to be used.
+    Expired,
     /// It could not be fetched; why, as a sentence.
     Failed(String),
 }
@@ -207,20 +209,14 @@ impl Remote {
         &self.settings
     }
 
-    /// Whether there is a document that is not too old.
-    pub fn is_usable(&self, now: Monotonic) -> bool {
-        let record = self.local.borrow().record;
-        record.fetched != 0 && now <= self.expires(record)
-    }
-
     /// When it was last fetched; the first moment if never.
     pub fn fetched(&self) -> Monotonic {
         Monotonic::from_nanos(self.local.borrow().record.fetched)
     }
 
-    fn expires(&self, record: Record) -> Monotonic {
+    fn is_expired(&self, record: Record, now: Monotonic) -> bool {
         let Settings { refresh, max_stale, .. } = self.settings;
-        Monotonic::from_nanos(record.fetched).later(refresh).later(max_stale)
+        now > Monotonic::from_nanos(record.fetched).later(refresh).later(max_stale)
     }
 
     /// Whether it may become usable within the time that an answer may take: not if
@@ -260,7 +256,12 @@ impl Remote {
         let (record, version) = self.record(env.host, &local);
         let mut turn = Turn { changed: record != local.record, ..Turn::default() };
         local.record = record;
-        if record.revision != local.revision {
+        if self.is_expired(record, now) {
+            if local.revision != 0 {
+                local.revision = 0;
+                turn.event = Some(Event::Expired);
+            }
+        } else if record.revision != local.revision {
             turn.event = self.receive(env.host, &mut local);
         }
         if self.is_due(now, &local) && self.lease(env.host, now, version, &mut local) {
@@ -270,7 +271,7 @@ impl Remote {
             turn.request = Some(self.request(cluster.clone(), uri));
         }
         let record = local.record;
-        turn.next_tick = if record.is_leased(now) || record.revision != local.revision {
+        turn.next_tick = if record.is_leased(now) {
             LOOK_OFTEN
         } else {
             Monotonic::from_nanos(record.due).since(now).clamp(LOOK_OFTEN, LOOK)
