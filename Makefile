@@ -55,7 +55,7 @@ test-node: setup-rust setup-node-tests ## Run the policies' tests as WebAssembly
 		cargo test --tests --target wasm32-unknown-unknown $(POLICIES:%=-p %) $(ARGS)
 
 .PHONY: test-e2e
-test-e2e: setup-rust setup-envoy wasm ## Run the tests against a real Envoy; ARGS="name" picks some
+test-e2e: setup-rust setup-envoy setup-oidc wasm ## Run the tests against a real Envoy; ARGS="name" picks some
 	@echo "==> testing the modules in Envoy"
 	@cargo test -p harness -p e2e -p demo $(ARGS)
 
@@ -88,12 +88,12 @@ fmt: setup-rust ## Format the code
 	@cargo fmt --all
 
 .PHONY: setup
-setup: setup-rust setup-envoy setup-node-tests setup-lint ## Install every tool that is missing
+setup: setup-rust setup-envoy setup-node-tests setup-oidc setup-lint ## Install every tool that is missing
 
 # Costs milliseconds when nothing is missing.
 setup-%:
 	@$(SETUP) $*
 
 .PHONY: clean
-clean: ## Remove all that was built or fetched: target, dist and .tools
-	rm -rf $(TARGET_DIR) dist .tools
+clean: ## Remove all that was built or fetched: target, dist, .tools and node_modules
+	rm -rf $(TARGET_DIR) dist .tools tests/oidc-provider/node_modules

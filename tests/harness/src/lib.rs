@@ -1,5 +1,5 @@
 //! What an end-to-end test needs around the filters: a real Envoy, an upstream
-//! that records what reached it, clients that can misbehave, and a token issuer.
+//! that records what reached it, clients that can misbehave, and token issuers.
 //!
 //! Tests see only what a user sees: the `.wasm` file, an Envoy bootstrap, bytes
 //! on a socket, stats and logs. Nothing here knows the code of a filter, so a
@@ -20,6 +20,8 @@ pub mod client;
 pub mod envoy;
 pub mod headers;
 pub mod issuer;
+pub mod openid_provider;
+mod process;
 pub mod tls;
 pub mod trial;
 pub mod upstream;

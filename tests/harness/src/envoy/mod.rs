@@ -2,7 +2,6 @@
 
 mod admin;
 mod find;
-mod process;
 mod report;
 mod start;
 mod validate;
@@ -15,10 +14,8 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use tempfile::TempDir;
 
+use crate::process::Process;
 use crate::wait;
-use process::Process;
-
-pub(crate) use process::kill_all;
 
 pub use find::{EnvoyCommand, find};
 pub use start::Options;

@@ -1,11 +1,9 @@
 //! What helps to understand a failure.
 
 use std::fmt::Write;
-use std::path::Path;
 
 use super::Envoy;
-
-const LOG_LINES: usize = 60;
+use crate::process::tail;
 
 pub(super) async fn report(envoy: &Envoy) -> String {
     let mut report = format!("Envoy's log ends with:\n{}\n", tail(&envoy.log));
@@ -31,11 +29,4 @@ fn tells(stat: &str) -> bool {
     (stat.contains("wasm") || stat.starts_with("http.") || stat.starts_with("listener."))
         // What the admin interface does for the tests.
         && !stat.contains("admin")
-}
-
-pub(super) fn tail(log: &Path) -> String {
-    let bytes = std::fs::read(log).unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<_> = text.lines().collect();
-    lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
 }

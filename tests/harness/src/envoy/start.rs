@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 
-use super::process::Process;
-use super::{Envoy, admin, find, report};
+use super::{Envoy, admin, find};
 use crate::bootstrap::Bootstrap;
+use crate::process::{Process, tail};
 use crate::wait;
 
 /// Usual is 150 ms; a cold machine that compiles a large module needs more.
@@ -72,8 +72,7 @@ impl Envoy {
         })
         .await
         .and_then(|outcome| outcome);
-        let (admin, listeners) =
-            ready.with_context(|| format!("its log:\n{}", report::tail(&log)))?;
+        let (admin, listeners) = ready.with_context(|| format!("its log:\n{}", tail(&log)))?;
         Ok(Self { process, admin, listeners, log, _dir: dir })
     }
 }

@@ -60,7 +60,7 @@ use shared::Registry;
 pub use context::Cx;
 pub use shared::Fixture;
 
-use crate::envoy;
+use crate::{envoy, process};
 
 /// The trials of one test binary.
 pub struct Suite {
@@ -119,7 +119,7 @@ impl Suite {
     pub fn run(self) -> ExitCode {
         let Self { args, host, trials, .. } = self;
         if !args.list {
-            host.runtime.spawn(die_with_envoys());
+            host.runtime.spawn(die_with_children());
             // Ahead of the trials, because their time should not be spent on a
             // download. If it fails, those that need an Envoy say why.
             drop(host.runtime.block_on(envoy::find()));
@@ -162,14 +162,14 @@ fn message(panic: &(dyn Any + Send)) -> String {
     format!("panicked: {}", text.unwrap_or("without a message"))
 }
 
-/// Ctrl-C reaches this process but not the Envoys, which are in groups of their own.
-async fn die_with_envoys() -> Result<()> {
+/// Ctrl-C reaches this process but not those it started, which are in groups of their own.
+async fn die_with_children() -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let code = tokio::select! {
         _ = interrupt.recv() => 130,
         _ = terminate.recv() => 143,
     };
-    envoy::kill_all();
+    process::kill_all();
     std::process::exit(code)
 }

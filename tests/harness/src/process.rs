@@ -10,11 +10,14 @@ use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use tokio::process::Command;
+use tokio::process::{ChildStdin, ChildStdout, Command};
 use tokio::sync::watch;
 
 /// How long a process may take to end when asked to.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How much of a log [`tail`] gives.
+const LOG_LINES: usize = 60;
 
 /// The groups that run and their directories, for [`kill_all`].
 static RUNNING: Mutex<BTreeMap<i32, PathBuf>> = Mutex::new(BTreeMap::new());
@@ -22,14 +25,26 @@ static RUNNING: Mutex<BTreeMap<i32, PathBuf>> = Mutex::new(BTreeMap::new());
 /// The leader of a process group. Envoy may be the child of a launcher, and a
 /// signal to the launcher alone could leave it behind.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     group: Pid,
     exited: watch::Receiver<Option<ExitStatus>>,
 }
 
+/// The ends of a child's pipes, those that its command asks for.
+#[derive(Debug)]
+pub(crate) struct Pipes {
+    pub(crate) stdin: Option<ChildStdin>,
+    pub(crate) stdout: Option<ChildStdout>,
+}
+
 impl Process {
     /// Starts a process that works in `dir`, which its owner removes.
-    pub(super) fn spawn(mut command: Command, dir: &Path) -> Result<Self> {
+    pub(crate) fn spawn(command: Command, dir: &Path) -> Result<Self> {
+        Ok(Self::spawn_with_pipes(command, dir)?.0)
+    }
+
+    /// Like [`Process::spawn`], and returns what the command pipes.
+    pub(crate) fn spawn_with_pipes(mut command: Command, dir: &Path) -> Result<(Self, Pipes)> {
         // Held over the start, so that no process runs without being known.
         let mut running = running();
         let mut child = command
@@ -40,6 +55,7 @@ impl Process {
         let id = i32::try_from(child.id().context("a new child has an id")?)?;
         running.insert(id, dir.to_path_buf());
         drop(running);
+        let pipes = Pipes { stdin: child.stdin.take(), stdout: child.stdout.take() };
         let (sender, exited) = watch::channel(None);
         // Reaps the child as soon as it exits, so that everybody can see it.
         tokio::spawn(async move {
@@ -50,14 +66,14 @@ impl Process {
                 sender.send_replace(Some(status));
             }
         });
-        Ok(Self { group: Pid::from_raw(id), exited })
+        Ok((Self { group: Pid::from_raw(id), exited }, pipes))
     }
 
-    pub(super) fn exit_status(&self) -> Option<ExitStatus> {
+    pub(crate) fn exit_status(&self) -> Option<ExitStatus> {
         *self.exited.borrow()
     }
 
-    pub(super) async fn end(&self) -> Result<()> {
+    pub(crate) async fn end(&self) -> Result<()> {
         self.signal(Signal::SIGTERM)?;
         if self.wait().await.is_err() {
             self.signal(Signal::SIGKILL)?;
@@ -94,7 +110,7 @@ impl Drop for Process {
     }
 }
 
-/// Kills every Envoy of this test binary, for when it is interrupted: a group
+/// Kills every process that this test binary started, for when it is interrupted: a group
 /// of its own does not hear the terminal's Ctrl-C. None can be started after.
 pub(crate) fn kill_all() {
     let running = running();
@@ -104,6 +120,14 @@ pub(crate) fn kill_all() {
         drop(std::fs::remove_dir_all(dir));
     }
     std::mem::forget(running);
+}
+
+/// The end of a process's log, which is where it says what went wrong.
+pub(crate) fn tail(log: &Path) -> String {
+    let bytes = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
 }
 
 fn forget(group: i32) {
