@@ -56,8 +56,7 @@ fn config(jwks: &Value) -> Value {
 
 /// Keys at their usual place, with what `settings` add.
 fn remote(settings: &Value) -> Value {
-    let mut remote =
-        json!({"cluster": "idp", "uri": format!("http://idp.example.com{KEYS_PATH}")});
+    let mut remote = json!({"cluster": "idp", "uri": format!("http://idp.example.com{KEYS_PATH}")});
     let fields = settings.as_object().unwrap().clone();
     remote.as_object_mut().unwrap().extend(fields);
     json!({ "remote": remote })
@@ -317,8 +316,7 @@ fn discovery(authority: &str) -> Value {
 }
 
 async fn an_issuer_is_discovered(cx: &Cx) -> Result<()> {
-    let rig =
-        Rig::start(cx, "discovery", config(&discovery("idp.example.com")), |_| {}).await?;
+    let rig = Rig::start(cx, "discovery", config(&discovery("idp.example.com")), |_| {}).await?;
     for _ in 0..ENOUGH {
         ensure!(rig.status(&rig.fresh("ed25519", "EdDSA")).await? == 200);
     }

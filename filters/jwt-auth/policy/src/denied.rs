@@ -155,10 +155,9 @@ fn read(document: &[u8]) -> Result<Entries, String> {
     if document.trim_ascii().is_empty() {
         return Err("it is empty".into());
     }
-    let DenyList { jti, sub } =
-        parse(document).map_err(|errors| {
-            let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
-            errors.join("; ")
-        })?;
+    let DenyList { jti, sub } = parse(document).map_err(|errors| {
+        let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        errors.join("; ")
+    })?;
     Ok(Entries::new(&jti, &sub))
 }

@@ -226,11 +226,7 @@ impl FetchedKeys {
     }
 
     /// Takes the answer to a request of the last turn.
-    pub fn on_answer(
-        &self,
-        answer: Result<HttpResponse, CalloutError>,
-        env: &Env<'_>,
-    ) -> KeysTurn {
+    pub fn on_answer(&self, answer: Result<HttpResponse, CalloutError>, env: &Env<'_>) -> KeysTurn {
         self.take(self.remote.on_answer(answer, &self.kind, env))
     }
 
@@ -273,7 +269,8 @@ impl Kind {
     fn keys(&self, document: &[u8]) -> Result<ReadKeySet, String> {
         let jwks: Value =
             serde_json::from_slice(document).map_err(|error| format!("it is no JSON: {error}"))?;
-        KeySet::read(&jwks, &self.algorithms, &self.native).map_err(|problem| format!("it {problem}"))
+        KeySet::read(&jwks, &self.algorithms, &self.native)
+            .map_err(|problem| format!("it {problem}"))
     }
 }
 

@@ -368,7 +368,9 @@ impl Compiled {
             let provider = token.provider;
             match self.one(token, request, env) {
                 Ok(one) => verified.push(one),
-                Err(Refusal { reason: Reason::Missing, .. }) => missing = missing.or(Some(provider)),
+                Err(Refusal { reason: Reason::Missing, .. }) => {
+                    missing = missing.or(Some(provider))
+                }
                 // Another one may be refused whatever becomes of this one.
                 Err(refusal @ Refusal { wait: Some(_), .. }) => {
                     waits = waits.or(Some(RefusedBy { provider, refusal }));
@@ -413,8 +415,8 @@ impl Compiled {
                 }
             }
         }
-        let mut refused = refused
-            .unwrap_or(RefusedBy { provider: 0, refusal: Reason::Missing.into() });
+        let mut refused =
+            refused.unwrap_or(RefusedBy { provider: 0, refusal: Reason::Missing.into() });
         // Any that may become good is worth waiting for.
         refused.refusal.wait = wait;
         Err(refused)

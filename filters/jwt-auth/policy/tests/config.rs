@@ -157,7 +157,11 @@ fn wrong_values_are_refused_where_they_stand() {
         ("algorithms", json!([]), "providers[0].algorithms: must not be empty"),
         ("algorithms", json!(["none"]), "providers[0].algorithms[0]: must be one of RS256,"),
         ("algorithms", json!(["rs256"]), "providers[0].algorithms[0]: must be one of RS256,"),
-        ("jwks", json!({}), "providers[0].jwks: must have exactly one of inline, remote, discovery"),
+        (
+            "jwks",
+            json!({}),
+            "providers[0].jwks: must have exactly one of inline, remote, discovery",
+        ),
         ("jwks", json!({"inline": []}), "providers[0].jwks.inline: must be a JSON Web Key Set"),
         ("jwks", json!({"inline": {}}), "providers[0].jwks.inline: must have a list \"keys\""),
         ("jwks", json!({"inline": {"keys": []}}), "providers[0].jwks.inline: has no usable key"),

@@ -26,6 +26,7 @@ use serde_json::{Value, json};
 /// Objects that must have exactly one of some fields, which the filter checks once
 /// all of them are decoded and the config types therefore do not say.
 const ALTERNATIVES: &[(&str, &[&str])] = &[
+    ("JwksConfig", &["inline", "remote", "discovery"]),
     ("SourceConfig", &["header", "cookie", "query"]),
     ("ClaimToHeaderConfig", &["claim", "claim_path"]),
     ("RuleConfig", &["allow", "require"]),
