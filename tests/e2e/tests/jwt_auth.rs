@@ -13,9 +13,11 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use cases::{Case, Group};
 use e2e::{Gateway, MARK, SOON, jwt_auth, token};
-use harness::bootstrap::ConfigForm;
+use harness::bootstrap::{ClientCertificate, ConfigForm};
 use harness::client::{self, Request};
 use harness::envoy::Options;
+use harness::issuer::{ISSUER, Issuer};
+use harness::tls::{Authority, ClientTls};
 use harness::trial::{Cx, Suite};
 use serde_json::{Value, json};
 
@@ -245,6 +247,54 @@ async fn a_key_of_8192_bits_verifies(cx: &Cx) -> Result<()> {
     Ok(())
 }
 
+/// RFC 8705 section 3: such a token is of no use to whoever stole it.
+async fn a_bound_token_passes_with_its_certificate_only(cx: &Cx) -> Result<()> {
+    let issuer = Issuer::new();
+    let config = json!({
+        "providers": [{
+            "name": "corp", "issuer": ISSUER, "jwks": {"inline": issuer.jwks()},
+            "bound_to_certificate": true,
+        }],
+        "rules": [{"match": {}, "require": {"provider": "corp"}}],
+    });
+    let (servers, clients) = (Authority::new("servers")?, Authority::new("clients")?);
+    let bootstrap = jwt_auth(ConfigForm::Struct(config))?.downstream_tls(
+        "ingress",
+        &servers.server()?,
+        &clients,
+        ClientCertificate::Optional,
+    )?;
+    let gateway =
+        cx.shared("mTLS", async || Gateway::start(bootstrap, Options::default()).await).await?;
+    let (alice, mallory) = (clients.client("alice")?, clients.client("mallory")?);
+    let mut claims = issuer.claims("alice");
+    claims["cnf"] = json!({"x5t#S256": alice.thumbprint()});
+    let bound = issuer.sign("p-256", "ES256", &json!({}), &claims);
+    let with_alice = ClientTls::identified(&servers, &alice)?;
+    let with_mallory = ClientTls::identified(&servers, &mallory)?;
+    let without = ClientTls::anonymous(&servers)?;
+    // Known tokens are checked against each connection too, hence twice.
+    for _ in 0..2 {
+        for (name, tls, token, expected) in [
+            ("with its own", &with_alice, &bound, 200),
+            ("with another", &with_mallory, &bound, 401),
+            ("without any", &without, &bound, 401),
+            ("unbound", &with_alice, &issuer.good("alice"), 401),
+        ] {
+            let request = Request::get("/").bearer(token).header(MARK, name);
+            let answer = client::h1_tls(gateway.envoy.listener("ingress"), tls, request).await?;
+            ensure!(answer.status == expected, "{name}: {answer:?}");
+            if expected == 401 {
+                let challenge = answer.header("www-authenticate");
+                let expected = "Bearer realm=\"corp\", error=\"invalid_token\"";
+                ensure!(challenge.as_deref() == Some(expected), "{name}: {answer:?}");
+                ensure!(gateway.details(name).await? == "jwt_auth{certificate}", "{name}");
+            }
+        }
+    }
+    Ok(())
+}
+
 fn main() -> ExitCode {
     let mut suite = Suite::new();
     for (name, group) in cases::jwt_auth::groups() {
@@ -273,6 +323,10 @@ fn main() -> ExitCode {
     suite.trial(
         "a refusal says no more than RFC 6750 has",
         a_refusal_says_no_more_than_rfc_6750_has,
+    );
+    suite.trial(
+        "a bound token passes with its certificate only",
+        a_bound_token_passes_with_its_certificate_only,
     );
     suite.trial("a key of 8192 bits verifies", a_key_of_8192_bits_verifies);
     suite.run()

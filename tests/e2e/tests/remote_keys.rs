@@ -19,6 +19,7 @@ use harness::bootstrap::ConfigForm;
 use harness::client::{self, Request};
 use harness::envoy::{Envoy, Options};
 use harness::issuer::{self, ISSUER, Issuer, IssuerServer, KEYS_PATH, METADATA_PATH};
+use harness::openid_provider::OpenIdProvider;
 use harness::trial::{Cx, Fixture, Suite};
 use harness::upstream::Reply;
 use harness::wait;
@@ -305,6 +306,47 @@ async fn an_answer_that_is_no_key_set_changes_nothing(cx: &Cx) -> Result<()> {
     Ok(())
 }
 
+/// A real provider, whose metadata, keys and tokens are its own, and whose keys are
+/// then others.
+async fn keys_of_an_openid_provider_rotate(cx: &Cx) -> Result<()> {
+    let keys = Issuer::new();
+    let provider = OpenIdProvider::start(&keys.private_jwks_of(&["rsa-2048"])).await?;
+    let uri = format!("{}{METADATA_PATH}", provider.issuer());
+    let config = json!({
+        "providers": [{
+            "name": "op", "issuer": provider.issuer(), "audiences": ["orders-api"],
+            "jwks": {"discovery": {"cluster": "idp", "uri": uri, "refresh": "2s"}},
+        }],
+        "rules": [{"match": {}, "require": {"provider": "op"}}],
+    });
+    let gateway =
+        cx.shared("rotating provider", async || gateway(&config, &[provider.addr()]).await).await?;
+    let status = async |token: &str| -> Result<u16> {
+        let request = Request::get("/").bearer(token);
+        Ok(client::h1(gateway.envoy.listener("ingress"), request).await?.status)
+    };
+    let old = provider.token("orders-api").await?;
+    ensure!(status(&old).await? == 200, "before the rotation");
+    ensure!(status(&provider.token("other-api").await?).await? == 401, "for somebody else");
+
+    // Both keys, then the new one only: how an issuer rotates.
+    provider.rotate(&keys.private_jwks_of(&["p-256", "rsa-2048"])).await?;
+    let new = provider.token("orders-api").await?;
+    wait::until(COOLED_DOWN, "tokens of the new key to pass", async || {
+        (status(&new).await.ok()? == 200).then_some(())
+    })
+    .await?;
+    ensure!(status(&old).await? == 200, "while the old key is there");
+    provider.rotate(&keys.private_jwks_of(&["p-256"])).await?;
+    wait::until(COOLED_DOWN, "tokens of the old key to be refused", async || {
+        (status(&old).await.ok()? == 401).then_some(())
+    })
+    .await?;
+    ensure!(status(&new).await? == 200, "after the rotation");
+    ensure!(status(&provider.token("orders-api").await?).await? == 200, "after the rotation");
+    Ok(())
+}
+
 /// Metadata that name this issuer and these keys.
 fn metadata(issuer: &str, jwks_uri: &str) -> Reply {
     Reply::json(&json!({"issuer": issuer, "jwks_uri": jwks_uri}))
@@ -438,6 +480,7 @@ fn main() -> ExitCode {
         an_answer_that_is_no_key_set_changes_nothing,
     );
     suite.trial("an issuer is discovered", an_issuer_is_discovered);
+    suite.trial("keys of an OpenID provider rotate", keys_of_an_openid_provider_rotate);
     suite.trial("metadata of another issuer are refused", metadata_of_another_issuer_are_refused);
     suite.trial("revocations are fetched and kept", revocations_are_fetched_and_kept);
     suite.trial("without the first list nobody passes", without_the_first_list_nobody_passes);
