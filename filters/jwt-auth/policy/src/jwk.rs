@@ -128,7 +128,7 @@ impl KeySet {
                 }
                 continue;
             };
-            if verifier.verify(token, host) {
+            if verifier.verify(token.signed(), host) {
                 return Ok(());
             }
             refused = Reason::Signature;
