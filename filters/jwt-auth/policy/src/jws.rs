@@ -1,6 +1,7 @@
 //! A compact JWS, taken apart (RFC 7515 section 3.1) and not yet believed.
 
 use ct_codecs::{Base64UrlSafeNoPadding, Decoder};
+use mesh_filters_config::json;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -64,7 +65,8 @@ impl<'a> Jws<'a> {
     ///
     /// # Errors
     /// - [`Reason::Malformed`] if it is no compact JWS, is over
-    ///   [`MAX_TOKEN_BYTES`], or has a header that this verifier must not follow:
+    ///   [`MAX_TOKEN_BYTES`], has a name twice in its header (RFC 7515 section 4),
+    ///   or has a header that this verifier must not follow:
     ///   `crit`, of which it understands nothing (RFC 7515 section 4.1.11), and
     ///   `jwk`, `jku` and `x5u`, by which a token would bring its own key
     ///   (RFC 8725 section 3.10);
@@ -84,8 +86,12 @@ impl<'a> Jws<'a> {
             return Err(Reason::Malformed);
         }
         let signed_bytes = header.len() + 1 + payload.len();
-        let header: Header =
-            serde_json::from_slice(&decode(header)?).map_err(|_| Reason::Malformed)?;
+        let header = json(&decode(header)?).map_err(|_| Reason::Malformed)?;
+        // serde would take a list of the values in their order, too.
+        if !header.is_object() {
+            return Err(Reason::Malformed);
+        }
+        let header = Header::deserialize(header).map_err(|_| Reason::Malformed)?;
         let algorithm = Algorithm::from_name(&header.alg).ok_or(Reason::Algorithm)?;
         if header.crit.is_some()
             || header.jwk.is_some()
