@@ -6,12 +6,22 @@
 //! that name in `tokens.json`, and `"${jwks}"` in a configuration for `jwks.json`.
 //! Each character of a header stands for one byte, so that bytes that are no
 //! UTF-8 can be written down.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "code of tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "code of tests"
+)]
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
+
+// Large, and of no use to what runs under Node.
+#[cfg(not(target_family = "wasm"))]
+pub mod wycheproof;
 
 /// A configuration and the cases that it decides.
 #[derive(Debug, Clone, Deserialize)]
@@ -174,5 +184,73 @@ pub mod jwt_auth {
         let token = tokens.get(name).unwrap_or_else(|| panic!("no token {name}"));
         let token = token.get("token").and_then(Value::as_str).expect("a signed token");
         format!("{before}{token}{}", with_tokens(after, tokens))
+    }
+}
+
+/// Tokens and keys of the RFCs, and those by which verifiers have been fooled.
+pub mod vectors {
+    use super::{BTreeMap, Deserialize, Value};
+
+    const TABLES: [&str; 2] = [
+        include_str!("../jwt-auth/vectors/rfc.json"),
+        include_str!("../jwt-auth/vectors/attacks.json"),
+    ];
+
+    /// Keys by name, and what is to become of tokens and of key sets.
+    #[derive(Debug, Clone, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct Table {
+        /// What its entries have in common.
+        pub about: String,
+        /// The keys that tokens name.
+        pub keys: BTreeMap<String, Value>,
+        /// Tokens, and what is to become of them.
+        pub tokens: Vec<Token>,
+        /// Key sets, and which of their keys are of use.
+        pub key_sets: Vec<KeySet>,
+    }
+
+    /// A token, and what a verifier with these keys must say of it.
+    #[derive(Debug, Clone, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct Token {
+        /// Where it, or the rule that it breaks, comes from.
+        pub source: String,
+        /// What is peculiar about it.
+        pub about: String,
+        /// The names of the keys that the verifier has.
+        pub keys: Vec<String>,
+        /// The token.
+        pub token: String,
+        /// `ok`, or the reason for which it is refused.
+        pub expect: String,
+    }
+
+    /// Keys, and why those are refused that are.
+    #[derive(Debug, Clone, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct KeySet {
+        /// Where it, or the rule that it breaks, comes from.
+        pub source: String,
+        /// What is peculiar about it.
+        #[serde(default)]
+        pub about: String,
+        /// The keys.
+        pub keys: Vec<Value>,
+        /// For each key, a part of the reason for which it is left out, if it is.
+        pub unusable: Vec<Option<String>>,
+    }
+
+    /// Every table.
+    pub fn tables() -> Vec<Table> {
+        TABLES.iter().map(|text| serde_json::from_str(text).unwrap()).collect()
+    }
+
+    impl Table {
+        /// The key set of the token's verifier.
+        pub fn key_set_of(&self, token: &Token) -> Value {
+            let keys: Vec<&Value> = token.keys.iter().map(|name| &self.keys[name]).collect();
+            serde_json::json!({ "keys": keys })
+        }
     }
 }

@@ -224,7 +224,7 @@ async fn a_refusal_says_no_more_than_rfc_6750_has(cx: &Cx) -> Result<()> {
     Ok(())
 }
 
-/// A key set with an RSA key over 4096 bits, for which jwt-simple has no code.
+/// A key set with the largest RSA key that is taken.
 async fn a_key_of_8192_bits_verifies(cx: &Cx) -> Result<()> {
     let text = include_str!("../../cases/jwt-auth/rsa-8192.json");
     let large: Value = serde_json::from_str(text)?;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ct_codecs::{Base64UrlSafeNoPadding, Decoder};
+use mesh_filters_config::json;
 use mesh_filters_policy::claims::ClaimPath;
 use mesh_filters_policy::{UnixTime, is_field_value};
 use serde_json::{Map, Value};
@@ -32,11 +33,13 @@ impl Claims {
     /// Reads a payload.
     ///
     /// # Errors
-    /// [`Reason::Malformed`] if it is no JSON object or a registered claim has
-    /// another type than RFC 7519 section 4.1 gives it.
+    /// [`Reason::Malformed`] if it is no JSON object, has a name twice (RFC 7519
+    /// section 4), or a registered claim has another type than RFC 7519 section 4.1
+    /// gives it.
     pub fn parse(payload: Vec<u8>) -> Result<Self, Reason> {
-        let all: Map<String, Value> =
-            serde_json::from_slice(&payload).map_err(|_| Reason::Malformed)?;
+        let Ok(Value::Object(all)) = json(&payload) else {
+            return Err(Reason::Malformed);
+        };
         for name in ["iss", "sub", "jti", "nonce"] {
             if all.get(name).is_some_and(|value| !value.is_string()) {
                 return Err(Reason::Malformed);

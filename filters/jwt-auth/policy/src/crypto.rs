@@ -1,25 +1,34 @@
-//! Signatures, checked by the host where it can and by jwt-simple elsewhere.
+//! Signatures, checked by the host where it can and in the module elsewhere.
 //!
-//! jwt-simple checks a whole token, claims included. Claims are checked by
-//! [`crate::claims`], with the time that the host hands in, so jwt-simple is
-//! given options under which no claim can fail: a time of zero, at which nothing
-//! has expired, and leave to accept what is not yet valid.
+//! A key is bound to its algorithm when it is read, so a token can choose neither
+//! hash nor padding (RFC 8725 section 3.1). Claims are no matter here:
+//! [`crate::claims`] checks them.
 
-use jwt_simple::prelude::*;
+use ed25519_dalek::VerifyingKey as Ed25519Key;
+use hmac::{Hmac, Mac};
 use mesh_filters_policy::Host;
+use p256::ecdsa::VerifyingKey as P256Key;
+use p256::ecdsa::signature::hazmat::PrehashVerifier;
+use p256::pkcs8::EncodePublicKey as _;
+use p384::ecdsa::VerifyingKey as P384Key;
 use rsa::pkcs1v15::Pkcs1v15Sign;
-use rsa::pkcs8::EncodePublicKey;
+use rsa::pkcs8::{AssociatedOid, EncodePublicKey as _};
 use rsa::pss::Pss;
-use rsa::traits::SignatureScheme;
 use rsa::{BigUint, RsaPublicKey};
+use sha2::digest::DynDigest;
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
 use crate::algorithm::Algorithm;
-use crate::jws::Jws;
 use crate::native::{NativeAlgorithms, NativeKey, SignatureEncoding};
 
-/// The largest modulus that jwt-simple takes.
-const JWT_SIMPLE_RSA_BITS: usize = 4096;
+/// What a signature is checked of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Signed<'a> {
+    /// The JWS Signing Input (RFC 7515 section 2).
+    pub signing_input: &'a [u8],
+    /// The JWS Signature, decoded.
+    pub signature: &'a [u8],
+}
 
 /// A key, bound to one algorithm.
 pub(crate) struct Verifier {
@@ -29,22 +38,17 @@ pub(crate) struct Verifier {
 
 /// A key, bound to one algorithm, for the code in the module.
 enum RustKey {
-    Rs256(RS256PublicKey),
-    Rs384(RS384PublicKey),
-    Rs512(RS512PublicKey),
-    Ps256(PS256PublicKey),
-    Ps384(PS384PublicKey),
-    Ps512(PS512PublicKey),
-    /// More bits than jwt-simple takes: checked by the crate `rsa`, on which
-    /// jwt-simple itself builds.
-    LargeRsa(Algorithm, Box<RsaPublicKey>),
-    Es256(ES256PublicKey),
-    Es384(ES384PublicKey),
-    EdDsa(Ed25519PublicKey),
-    Hs256(HS256Key),
-    Hs384(HS384Key),
-    Hs512(HS512Key),
+    Rsa(Box<RsaPublicKey>, RsaCheck),
+    P256(P256Key),
+    P384(P384Key),
+    Ed25519(Ed25519Key),
+    Hs256(Hmac<Sha256>),
+    Hs384(Hmac<Sha384>),
+    Hs512(Hmac<Sha512>),
 }
+
+/// A check with one padding and one hash.
+type RsaCheck = fn(&RsaPublicKey, Signed<'_>) -> bool;
 
 impl Algorithm {
     /// How many bytes the algorithm's hash has.
@@ -64,73 +68,71 @@ impl Verifier {
         (n, e, bits): (&[u8], &[u8], usize),
         native: &NativeAlgorithms,
     ) -> Option<Self> {
+        let check: RsaCheck = match algorithm {
+            Algorithm::Rs256 => rsassa_pkcs1_v1_5::<Sha256>,
+            Algorithm::Rs384 => rsassa_pkcs1_v1_5::<Sha384>,
+            Algorithm::Rs512 => rsassa_pkcs1_v1_5::<Sha512>,
+            Algorithm::Ps256 => rsassa_pss::<Sha256>,
+            Algorithm::Ps384 => rsassa_pss::<Sha384>,
+            Algorithm::Ps512 => rsassa_pss::<Sha512>,
+            _ => return None,
+        };
         let (modulus, exponent) = (BigUint::from_bytes_be(n), BigUint::from_bytes_be(e));
         let key = RsaPublicKey::new_with_max_size(modulus, exponent, bits).ok()?;
         let native =
             native_key(algorithm, native, || Some(key.to_public_key_der().ok()?.into_vec()));
-        let rust = if bits > JWT_SIMPLE_RSA_BITS {
-            RustKey::LargeRsa(algorithm, Box::new(key))
-        } else {
-            match algorithm {
-                Algorithm::Rs256 => RS256PublicKey::from_components(n, e).map(RustKey::Rs256),
-                Algorithm::Rs384 => RS384PublicKey::from_components(n, e).map(RustKey::Rs384),
-                Algorithm::Rs512 => RS512PublicKey::from_components(n, e).map(RustKey::Rs512),
-                Algorithm::Ps256 => PS256PublicKey::from_components(n, e).map(RustKey::Ps256),
-                Algorithm::Ps384 => PS384PublicKey::from_components(n, e).map(RustKey::Ps384),
-                Algorithm::Ps512 => PS512PublicKey::from_components(n, e).map(RustKey::Ps512),
-                _ => return None,
-            }
-            .ok()?
-        };
-        Some(Self { rust, native })
+        Some(Self { rust: RustKey::Rsa(Box::new(key), check), native })
     }
 
     /// The point with those coordinates, or `None` if it is not on the curve.
     pub fn ec(algorithm: Algorithm, x: &[u8], y: &[u8], native: &NativeAlgorithms) -> Option<Self> {
         // SEC 1 section 2.3.3: an uncompressed point.
         let point = [&[4], x, y].concat();
-        let (rust, der) = match algorithm {
+        let (rust, native) = match algorithm {
             Algorithm::Es256 if x.len() == 32 && y.len() == 32 => {
-                let key = ES256PublicKey::from_bytes(&point).ok()?;
-                let der = key.to_der();
-                (RustKey::Es256(key), der)
+                let key = P256Key::from_sec1_bytes(&point).ok()?;
+                let der = || Some(key.to_public_key_der().ok()?.into_vec());
+                let native = native_key(algorithm, native, der);
+                (RustKey::P256(key), native)
             }
             Algorithm::Es384 if x.len() == 48 && y.len() == 48 => {
-                let key = ES384PublicKey::from_bytes(&point).ok()?;
-                let der = key.to_der();
-                (RustKey::Es384(key), der)
+                let key = P384Key::from_sec1_bytes(&point).ok()?;
+                let der = || Some(key.to_public_key_der().ok()?.into_vec());
+                let native = native_key(algorithm, native, der);
+                (RustKey::P384(key), native)
             }
             _ => return None,
         };
-        Some(Self { rust, native: native_key(algorithm, native, || der.ok()) })
+        Some(Self { rust, native })
     }
 
-    /// An Ed25519 key, or `None` if the bytes are none.
+    /// An Ed25519 key, or `None` if the bytes are none, or one of the few for
+    /// which everybody can sign.
     pub fn ed25519(x: &[u8]) -> Option<Self> {
-        let key = Ed25519PublicKey::from_bytes(x).ok()?;
-        Some(Self { rust: RustKey::EdDsa(key), native: None })
+        let key = Ed25519Key::from_bytes(x.try_into().ok()?).ok()?;
+        (!key.is_weak()).then_some(Self { rust: RustKey::Ed25519(key), native: None })
     }
 
     /// A shared secret.
     pub fn hmac(algorithm: Algorithm, secret: &[u8]) -> Option<Self> {
         let rust = match algorithm {
-            Algorithm::Hs256 => RustKey::Hs256(HS256Key::from_bytes(secret)),
-            Algorithm::Hs384 => RustKey::Hs384(HS384Key::from_bytes(secret)),
-            Algorithm::Hs512 => RustKey::Hs512(HS512Key::from_bytes(secret)),
+            Algorithm::Hs256 => RustKey::Hs256(Hmac::new_from_slice(secret).ok()?),
+            Algorithm::Hs384 => RustKey::Hs384(Hmac::new_from_slice(secret).ok()?),
+            Algorithm::Hs512 => RustKey::Hs512(Hmac::new_from_slice(secret).ok()?),
             _ => return None,
         };
         Some(Self { rust, native: None })
     }
 
-    /// Whether this key made the token's signature. What the host cannot tell is
-    /// checked in the module.
-    pub fn verify(&self, token: &Jws<'_>, host: &dyn Host) -> bool {
-        self.verify_natively(token, host).unwrap_or_else(|| self.rust.verify(token))
+    /// Whether this key made the signature. What the host cannot tell is checked
+    /// in the module.
+    pub fn verify(&self, signed: Signed<'_>, host: &dyn Host) -> bool {
+        self.verify_natively(signed, host).unwrap_or_else(|| self.rust.verify(signed))
     }
 
     /// The same, by the host only; `None` if it cannot tell.
-    pub fn verify_natively(&self, token: &Jws<'_>, host: &dyn Host) -> Option<bool> {
-        self.native.as_ref()?.verify(token, host)
+    pub fn verify_natively(&self, signed: Signed<'_>, host: &dyn Host) -> Option<bool> {
+        self.native.as_ref()?.verify(signed, host)
     }
 }
 
@@ -153,52 +155,45 @@ fn native_key(
 }
 
 impl RustKey {
-    /// Whether this key made the token's signature.
-    fn verify(&self, token: &Jws<'_>) -> bool {
-        macro_rules! verified_by {
-            ($key:expr) => {
-                $key.verify_token::<NoCustomClaims>(token.compact, Some(signature_only())).is_ok()
-            };
-        }
+    /// Whether this key made the signature.
+    fn verify(&self, signed: Signed<'_>) -> bool {
+        let Signed { signing_input, signature } = signed;
         match self {
-            Self::Rs256(key) => verified_by!(key),
-            Self::Rs384(key) => verified_by!(key),
-            Self::Rs512(key) => verified_by!(key),
-            Self::Ps256(key) => verified_by!(key),
-            Self::Ps384(key) => verified_by!(key),
-            Self::Ps512(key) => verified_by!(key),
-            Self::LargeRsa(algorithm, key) => verify_large_rsa(*algorithm, key, token),
-            Self::Es256(key) => verified_by!(key),
-            Self::Es384(key) => verified_by!(key),
-            Self::EdDsa(key) => verified_by!(key),
-            Self::Hs256(key) => verified_by!(key),
-            Self::Hs384(key) => verified_by!(key),
-            Self::Hs512(key) => verified_by!(key),
+            Self::Rsa(key, check) => check(key, signed),
+            Self::P256(key) => p256::ecdsa::Signature::from_slice(signature).is_ok_and(|it| {
+                key.verify_prehash(Sha256::digest(signing_input).as_slice(), &it).is_ok()
+            }),
+            Self::P384(key) => p384::ecdsa::Signature::from_slice(signature).is_ok_and(|it| {
+                key.verify_prehash(Sha384::digest(signing_input).as_slice(), &it).is_ok()
+            }),
+            // Strict, so that there is one signature that passes and not eight: the
+            // other ways to read RFC 8032 section 5.1.7 differ from each other.
+            Self::Ed25519(key) => ed25519_dalek::Signature::from_slice(signature)
+                .is_ok_and(|it| key.verify_strict(signing_input, &it).is_ok()),
+            Self::Hs256(key) => is_tag_of(key, signed),
+            Self::Hs384(key) => is_tag_of(key, signed),
+            Self::Hs512(key) => is_tag_of(key, signed),
         }
     }
 }
 
-fn signature_only() -> VerificationOptions {
-    VerificationOptions {
-        accept_future: true,
-        time_tolerance: Some(Duration::from_secs(0)),
-        artificial_time: Some(UnixTimeStamp::from_secs(0)),
-        ..Default::default()
-    }
+/// RFC 8017 section 8.2.2.
+fn rsassa_pkcs1_v1_5<D: Digest + AssociatedOid>(key: &RsaPublicKey, signed: Signed<'_>) -> bool {
+    let hash = D::digest(signed.signing_input);
+    key.verify(Pkcs1v15Sign::new::<D>(), &hash, signed.signature).is_ok()
 }
 
-fn verify_large_rsa(algorithm: Algorithm, key: &RsaPublicKey, token: &Jws<'_>) -> bool {
-    fn check<D: Digest>(key: &RsaPublicKey, scheme: impl SignatureScheme, token: &Jws<'_>) -> bool {
-        key.verify(scheme, &D::digest(token.signing_input()), &token.signature).is_ok()
-    }
-    match algorithm {
-        Algorithm::Rs256 => check::<Sha256>(key, Pkcs1v15Sign::new::<Sha256>(), token),
-        Algorithm::Rs384 => check::<Sha384>(key, Pkcs1v15Sign::new::<Sha384>(), token),
-        Algorithm::Rs512 => check::<Sha512>(key, Pkcs1v15Sign::new::<Sha512>(), token),
-        // The salt is as long as the hash (RFC 7518 section 3.5).
-        Algorithm::Ps256 => check::<Sha256>(key, Pss::new_with_salt::<Sha256>(32), token),
-        Algorithm::Ps384 => check::<Sha384>(key, Pss::new_with_salt::<Sha384>(48), token),
-        Algorithm::Ps512 => check::<Sha512>(key, Pss::new_with_salt::<Sha512>(64), token),
-        _ => false,
-    }
+/// RFC 8017 section 8.1.2, with a salt as long as the hash (RFC 7518 section 3.5).
+fn rsassa_pss<D: Digest + DynDigest + Send + Sync + 'static>(
+    key: &RsaPublicKey,
+    signed: Signed<'_>,
+) -> bool {
+    let hash = D::digest(signed.signing_input);
+    let salt_bytes = <D as Digest>::output_size();
+    key.verify(Pss::new_with_salt::<D>(salt_bytes), &hash, signed.signature).is_ok()
+}
+
+/// RFC 2104. Takes as long for a wrong tag as for the right one.
+fn is_tag_of<M: Mac + Clone>(key: &M, signed: Signed<'_>) -> bool {
+    key.clone().chain_update(signed.signing_input).verify_slice(signed.signature).is_ok()
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::algorithm::Algorithm;
-use crate::crypto::Verifier;
+use crate::crypto::{Signed, Verifier};
 use crate::jws::Jws;
 use crate::native::NativeAlgorithms;
 use crate::reason::Reason;
@@ -120,15 +120,29 @@ impl KeySet {
     /// [`Reason::Kid`] if there is no such key, [`Reason::Algorithm`] if none of
     /// them is for the token's algorithm, [`Reason::Signature`] if none made it.
     pub fn verify(&self, token: &Jws<'_>, host: &dyn Host) -> Result<(), Reason> {
+        self.verify_signed(token.kid.as_deref(), token.algorithm, token.signed(), host)
+    }
+
+    /// The same for any bytes, whether or not they are part of a token.
+    ///
+    /// # Errors
+    /// Those of [`Self::verify`].
+    pub fn verify_signed(
+        &self,
+        kid: Option<&str>,
+        algorithm: Algorithm,
+        signed: Signed<'_>,
+        host: &dyn Host,
+    ) -> Result<(), Reason> {
         let mut refused = Reason::Kid;
-        for key in self.0.iter().filter(|key| key.may_be(token.kid.as_deref())) {
-            let Some(verifier) = key.verifier(token.algorithm) else {
+        for key in self.0.iter().filter(|key| key.may_be(kid)) {
+            let Some(verifier) = key.verifier(algorithm) else {
                 if refused == Reason::Kid {
                     refused = Reason::Algorithm;
                 }
                 continue;
             };
-            if verifier.verify(token, host) {
+            if verifier.verify(signed, host) {
                 return Ok(());
             }
             refused = Reason::Signature;
@@ -192,6 +206,10 @@ impl Key {
         accepted: &[Algorithm],
         native: &NativeAlgorithms,
     ) -> Result<Self, UnusableKey> {
+        // serde would take a list of the values in their order, too.
+        if !item.is_object() {
+            return Err(UnusableKey::NotAKey);
+        }
         let jwk = Jwk::deserialize(item).map_err(|_| UnusableKey::NotAKey)?;
         if let Some(usage) = jwk.usage.filter(|usage| usage != "sig") {
             return Err(UnusableKey::Use(usage));

@@ -1,24 +1,26 @@
 //! A compact JWS, taken apart (RFC 7515 section 3.1) and not yet believed.
 
 use ct_codecs::{Base64UrlSafeNoPadding, Decoder};
+use mesh_filters_config::json;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::algorithm::Algorithm;
+use crate::crypto::Signed;
 use crate::reason::Reason;
 
 /// The longest token that is read. Envoy takes 60 KiB of request headers unless
 /// told otherwise.
 pub(crate) const MAX_TOKEN_BYTES: usize = 64 << 10;
 
-/// The longest JOSE header that is read, in base64url. jwt-simple has the same
-/// bound, and both implementations of the cryptography must agree.
+/// The longest JOSE header that is read, in base64url. The longest that issuers
+/// make hold a chain of certificates (`x5c`), of a few kilobytes.
 const MAX_HEADER_BYTES: usize = 8192;
 
 /// A token whose parts have been decoded.
 pub(crate) struct Jws<'a> {
     /// The token as it came; its bytes are all ASCII.
-    pub compact: &'a str,
+    compact: &'a str,
     pub algorithm: Algorithm,
     pub kid: Option<String>,
     /// In lower case. A token that names no type is a `JWT`.
@@ -28,11 +30,11 @@ pub(crate) struct Jws<'a> {
     /// The signature, decoded.
     pub signature: Vec<u8>,
     /// How many bytes of `compact` are signed.
-    pub signed: usize,
+    signed_bytes: usize,
 }
 
-/// The JOSE header. Text where the RFCs say text, so that both implementations
-/// of the cryptography read the same.
+/// The JOSE header. Members that this verifier has no use for are checked all the
+/// same: a header that is not what the RFCs say comes from no issuer.
 #[derive(Deserialize)]
 struct Header {
     alg: String,
@@ -63,7 +65,8 @@ impl<'a> Jws<'a> {
     ///
     /// # Errors
     /// - [`Reason::Malformed`] if it is no compact JWS, is over
-    ///   [`MAX_TOKEN_BYTES`], or has a header that this verifier must not follow:
+    ///   [`MAX_TOKEN_BYTES`], has a name twice in its header (RFC 7515 section 4),
+    ///   or has a header that this verifier must not follow:
     ///   `crit`, of which it understands nothing (RFC 7515 section 4.1.11), and
     ///   `jwk`, `jku` and `x5u`, by which a token would bring its own key
     ///   (RFC 8725 section 3.10);
@@ -82,9 +85,13 @@ impl<'a> Jws<'a> {
         if header.len() > MAX_HEADER_BYTES {
             return Err(Reason::Malformed);
         }
-        let signed = header.len() + 1 + payload.len();
-        let header: Header =
-            serde_json::from_slice(&decode(header)?).map_err(|_| Reason::Malformed)?;
+        let signed_bytes = header.len() + 1 + payload.len();
+        let header = json(&decode(header)?).map_err(|_| Reason::Malformed)?;
+        // serde would take a list of the values in their order, too.
+        if !header.is_object() {
+            return Err(Reason::Malformed);
+        }
+        let header = Header::deserialize(header).map_err(|_| Reason::Malformed)?;
         let algorithm = Algorithm::from_name(&header.alg).ok_or(Reason::Algorithm)?;
         if header.crit.is_some()
             || header.jwk.is_some()
@@ -101,7 +108,7 @@ impl<'a> Jws<'a> {
             typ: header.typ.map_or_else(|| "jwt".into(), |typ| typ.to_ascii_lowercase()),
             payload: decode(payload)?,
             signature: decode(signature)?,
-            signed,
+            signed_bytes,
         })
     }
 
@@ -111,9 +118,12 @@ impl<'a> Jws<'a> {
         self.typ.strip_prefix("application/").unwrap_or(&self.typ)
     }
 
-    /// The bytes that are signed: header, dot and payload, as they came.
-    pub fn signing_input(&self) -> &[u8] {
-        self.compact.as_bytes().get(..self.signed).unwrap_or_default()
+    /// What is signed, header, dot and payload as they came, and its signature.
+    pub fn signed(&self) -> Signed<'_> {
+        Signed {
+            signing_input: self.compact.as_bytes().get(..self.signed_bytes).unwrap_or_default(),
+            signature: &self.signature,
+        }
     }
 }
 

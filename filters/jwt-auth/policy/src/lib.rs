@@ -12,6 +12,8 @@
 //! 6. [`crypto`] checks the signature (RFC 7518, RFC 8037), or has the host do it
 //!    ([`native`]).
 //!
+//! [`verifier`] does the last two alone, for who has no claims to check.
+//!
 //! [`rules`] say which requests need which tokens, [`policy`] strings it together, and
 //! [`reason`] turns what happened into the one answer that a client may see.
 
@@ -31,7 +33,10 @@ mod provider;
 mod reason;
 mod rules;
 mod source;
+mod verifier;
 
+pub use algorithm::Algorithm;
 pub use config::Config;
 pub use policy::{JwtAuth, JwtStream};
 pub use reason::Reason;
+pub use verifier::SignatureVerifier;

@@ -7,7 +7,7 @@
 use mesh_filters_policy::{Host, SignatureCheck};
 
 use crate::algorithm::Algorithm;
-use crate::jws::Jws;
+use crate::crypto::Signed;
 
 /// The algorithms that the host checks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,10 +60,9 @@ pub(crate) enum SignatureEncoding {
 }
 
 impl NativeKey {
-    /// Whether this key made the token's signature; `None` if the host cannot
-    /// tell.
-    pub fn verify(&self, token: &Jws<'_>, host: &dyn Host) -> Option<bool> {
-        let signature = token.signature.as_slice();
+    /// Whether this key made the signature; `None` if the host cannot tell.
+    pub fn verify(&self, signed: Signed<'_>, host: &dyn Host) -> Option<bool> {
+        let Signed { signing_input, signature } = signed;
         let der = match self.encoding {
             SignatureEncoding::AsIs => None,
             SignatureEncoding::P256 => {
@@ -82,7 +81,7 @@ impl NativeKey {
             hash: self.hash,
             public_key: &self.public_key,
             signature: der.as_deref().unwrap_or(signature),
-            message: token.signing_input(),
+            message: signing_input,
         })
     }
 }

@@ -24,7 +24,7 @@ macro_rules! reasons {
             pub(crate) const OF_NONE: &[Self] = &[$(Self::$none),+];
 
             /// The label of metrics.
-            pub(crate) const fn label(self) -> &'static str {
+            pub const fn label(self) -> &'static str {
                 match self {
                     $( Self::$variant => $label, )+
                     $( Self::$none => $none_label, )+

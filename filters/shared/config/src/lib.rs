@@ -22,7 +22,7 @@ mod source;
 pub use error::{ConfigError, ConfigErrors, Errors};
 pub use node::{Decode, Node, Object};
 pub use scalar::{ByteSize, HeaderField, HeaderName, HttpUri, Identifier, NonEmpty};
-pub use source::{MAX_CONFIG_BYTES, compile, parse};
+pub use source::{MAX_CONFIG_BYTES, compile, json, parse};
 
 /// What the [`object!`] macro names from its caller's crate.
 #[doc(hidden)]

@@ -61,7 +61,7 @@ fn value(bytes: &[u8]) -> Result<Value, String> {
     if bytes.trim_ascii().is_empty() {
         return Ok(Value::Object(Map::new()));
     }
-    let json_error = match from_json(bytes) {
+    let json_error = match json(bytes) {
         Ok(value) => return Ok(value),
         Err(error) => error,
     };
@@ -75,7 +75,12 @@ fn value(bytes: &[u8]) -> Result<Value, String> {
     ))
 }
 
-fn from_json(bytes: &[u8]) -> Result<Value, serde_json::Error> {
+/// Returns the JSON value in `bytes` (RFC 8259).
+///
+/// # Errors
+/// What `serde_json` says, and an object that has a name twice at any depth: of
+/// these, readers disagree which one counts.
+pub fn json(bytes: &[u8]) -> Result<Value, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = UniqueKeys.deserialize(&mut deserializer)?;
     deserializer.end()?;
