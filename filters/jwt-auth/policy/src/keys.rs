@@ -267,8 +267,7 @@ impl FetchedKeys {
 
 impl Kind {
     fn keys(&self, document: &[u8]) -> Result<ReadKeySet, String> {
-        let jwks: Value =
-            json(document).map_err(|error| format!("it is no JSON: {error}"))?;
+        let jwks: Value = json(document).map_err(|error| format!("it is no JSON: {error}"))?;
         KeySet::read(&jwks, &self.algorithms, &self.native)
             .map_err(|problem| format!("it {problem}"))
     }
