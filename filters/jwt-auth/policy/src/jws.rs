@@ -83,8 +83,10 @@ impl<'a> Jws<'a> {
             return Err(Reason::Malformed);
         }
         let signed = header.len() + 1 + payload.len();
-        let header: Header =
-            serde_json::from_slice(&decode(header)?).map_err(|_| Reason::Malformed)?;
+        // RFC 7515 section 5.2: UTF-8 throughout. serde_json does not look at members
+        // that are skipped.
+        let header = String::from_utf8(decode(header)?).map_err(|_| Reason::Malformed)?;
+        let header: Header = serde_json::from_str(&header).map_err(|_| Reason::Malformed)?;
         let algorithm = Algorithm::from_name(&header.alg).ok_or(Reason::Algorithm)?;
         if header.crit.is_some()
             || header.jwk.is_some()
