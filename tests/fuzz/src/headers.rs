@@ -65,6 +65,7 @@ fn apply(edit: Edit, pairs: &mut Pairs) {
             pairs.retain(|(it, _)| !it.eq_ignore_ascii_case(name.as_bytes()));
             pairs.push((name.into_bytes(), value));
         }
+        Edit::Append(name, value) => pairs.push((name.into_bytes(), value)),
         Edit::Remove(name) => pairs.retain(|(it, _)| !it.eq_ignore_ascii_case(&name)),
     }
 }
