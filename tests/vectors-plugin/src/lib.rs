@@ -12,7 +12,7 @@ use jwt_auth_policy::{Algorithm, SignatureVerifier};
 use mesh_filters_config::{ConfigError, ConfigErrors, Errors};
 use mesh_filters_policy::{
     Configured, CounterId, Env, FailureMode, Headers, Host, NoHost, Policy, Reason, SignatureCheck,
-    Stream, Verdict,
+    Stream, Verdict, VerifySignature,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -49,11 +49,11 @@ struct Token {
 
 /// Notes how often the host had an answer.
 struct Counting<'a> {
-    host: &'a dyn Host,
+    host: &'a dyn VerifySignature,
     answers: Cell<usize>,
 }
 
-impl Host for Counting<'_> {
+impl VerifySignature for Counting<'_> {
     fn verify_signature(&self, check: &SignatureCheck<'_>) -> Option<bool> {
         let answer = self.host.verify_signature(check);
         self.answers.set(self.answers.get() + usize::from(answer.is_some()));
@@ -69,7 +69,7 @@ struct Both {
 
 impl Both {
     /// `None` if the key set is of no use, which is decided without the host.
-    fn read(jwks: &Value, algorithms: &[Algorithm], host: &dyn Host) -> Option<Self> {
+    fn read(jwks: &Value, algorithms: &[Algorithm], host: &dyn VerifySignature) -> Option<Self> {
         Some(Self {
             native: SignatureVerifier::new(jwks, algorithms, host).ok()?,
             rust: SignatureVerifier::new(jwks, algorithms, &NoHost).ok()?,

@@ -6,7 +6,7 @@
 
 use ed25519_dalek::VerifyingKey as Ed25519Key;
 use hmac::{Hmac, Mac};
-use mesh_filters_policy::Host;
+use mesh_filters_policy::VerifySignature;
 use p256::ecdsa::VerifyingKey as P256Key;
 use p256::ecdsa::signature::hazmat::PrehashVerifier;
 use p256::pkcs8::EncodePublicKey as _;
@@ -126,12 +126,12 @@ impl Verifier {
 
     /// Whether this key made the signature. What the host cannot tell is checked
     /// in the module.
-    pub fn verify(&self, signed: Signed<'_>, host: &dyn Host) -> bool {
+    pub fn verify(&self, signed: Signed<'_>, host: &dyn VerifySignature) -> bool {
         self.verify_natively(signed, host).unwrap_or_else(|| self.rust.verify(signed))
     }
 
     /// The same, by the host only; `None` if it cannot tell.
-    pub fn verify_natively(&self, signed: Signed<'_>, host: &dyn Host) -> Option<bool> {
+    pub fn verify_natively(&self, signed: Signed<'_>, host: &dyn VerifySignature) -> Option<bool> {
         self.native.as_ref()?.verify(signed, host)
     }
 }

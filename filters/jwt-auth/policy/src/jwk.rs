@@ -1,7 +1,7 @@
 //! Keys, from a JSON Web Key Set (RFC 7517).
 
 use ct_codecs::{Base64UrlSafeNoPadding, Decoder};
-use mesh_filters_policy::Host;
+use mesh_filters_policy::VerifySignature;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -119,7 +119,7 @@ impl KeySet {
     /// # Errors
     /// [`Reason::Kid`] if there is no such key, [`Reason::Algorithm`] if none of
     /// them is for the token's algorithm, [`Reason::Signature`] if none made it.
-    pub fn verify(&self, token: &Jws<'_>, host: &dyn Host) -> Result<(), Reason> {
+    pub fn verify(&self, token: &Jws<'_>, host: &dyn VerifySignature) -> Result<(), Reason> {
         self.verify_signed(token.kid.as_deref(), token.algorithm, token.signed(), host)
     }
 
@@ -132,7 +132,7 @@ impl KeySet {
         kid: Option<&str>,
         algorithm: Algorithm,
         signed: Signed<'_>,
-        host: &dyn Host,
+        host: &dyn VerifySignature,
     ) -> Result<(), Reason> {
         let mut refused = Reason::Kid;
         for key in self.0.iter().filter(|key| key.may_be(kid)) {

@@ -3,7 +3,6 @@
 use ct_codecs::{Base64UrlSafeNoPadding, Decoder};
 use mesh_filters_config::json;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use crate::algorithm::Algorithm;
 use crate::crypto::Signed;
@@ -33,6 +32,11 @@ pub(crate) struct Jws<'a> {
     signed_bytes: usize,
 }
 
+/// Members of a header that refuse the token, whatever their value: `crit`, of which
+/// nothing is understood here (RFC 7515 section 4.1.11), and those by which a token
+/// would bring its own key (RFC 8725 section 3.10).
+const MISLEADING: [&str; 4] = ["crit", "jwk", "jku", "x5u"];
+
 /// The JOSE header. Members that this verifier has no use for are checked all the
 /// same: a header that is not what the RFCs say comes from no issuer.
 #[derive(Deserialize)]
@@ -44,14 +48,6 @@ struct Header {
     typ: Option<String>,
     #[serde(default)]
     cty: Option<String>,
-    #[serde(default)]
-    crit: Option<IgnoredAny>,
-    #[serde(default)]
-    jwk: Option<IgnoredAny>,
-    #[serde(default)]
-    jku: Option<IgnoredAny>,
-    #[serde(default)]
-    x5u: Option<IgnoredAny>,
     #[serde(default, rename = "x5c")]
     _x5c: Option<Vec<String>>,
     #[serde(default, rename = "x5t")]
@@ -66,10 +62,7 @@ impl<'a> Jws<'a> {
     /// # Errors
     /// - [`Reason::Malformed`] if it is no compact JWS, is over
     ///   [`MAX_TOKEN_BYTES`], has a name twice in its header (RFC 7515 section 4),
-    ///   or has a header that this verifier must not follow:
-    ///   `crit`, of which it understands nothing (RFC 7515 section 4.1.11), and
-    ///   `jwk`, `jku` and `x5u`, by which a token would bring its own key
-    ///   (RFC 8725 section 3.10);
+    ///   or has a header that this verifier must not follow ([`MISLEADING`]);
     /// - [`Reason::Algorithm`] if `alg` is `none` or unknown.
     pub fn parse(token: &'a [u8]) -> Result<Self, Reason> {
         if token.len() > MAX_TOKEN_BYTES || !token.is_ascii() {
@@ -88,17 +81,13 @@ impl<'a> Jws<'a> {
         let signed_bytes = header.len() + 1 + payload.len();
         let header = json(&decode(header)?).map_err(|_| Reason::Malformed)?;
         // serde would take a list of the values in their order, too.
-        if !header.is_object() {
+        let Some(members) = header.as_object() else {
             return Err(Reason::Malformed);
-        }
+        };
+        let misleads = MISLEADING.iter().any(|name| members.contains_key(*name));
         let header = Header::deserialize(header).map_err(|_| Reason::Malformed)?;
         let algorithm = Algorithm::from_name(&header.alg).ok_or(Reason::Algorithm)?;
-        if header.crit.is_some()
-            || header.jwk.is_some()
-            || header.jku.is_some()
-            || header.x5u.is_some()
-            || header.cty.is_some_and(|cty| cty.eq_ignore_ascii_case("JWT"))
-        {
+        if misleads || header.cty.is_some_and(|cty| cty.eq_ignore_ascii_case("JWT")) {
             return Err(Reason::Malformed);
         }
         Ok(Self {
@@ -129,4 +118,28 @@ impl<'a> Jws<'a> {
 
 fn decode(part: &str) -> Result<Vec<u8>, Reason> {
     Base64UrlSafeNoPadding::decode_to_vec(part, None).map_err(|_| Reason::Malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use ct_codecs::Encoder;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    #[test]
+    fn a_misleading_member_refuses_whatever_its_value() {
+        let parse = |header: &str| {
+            let header = Base64UrlSafeNoPadding::encode_to_string(header).unwrap();
+            Jws::parse(format!("{header}.e30.").as_bytes()).map(|_| ()).err()
+        };
+        assert_eq!(parse(r#"{"alg":"RS256"}"#), None);
+        for name in ["crit", "jwk", "jku", "x5u"] {
+            for value in ["null", "[]", "{}", "\"\"", "false"] {
+                let header = format!(r#"{{"alg":"RS256","{name}":{value}}}"#);
+                assert_eq!(parse(&header), Some(Reason::Malformed), "{header}");
+            }
+        }
+    }
 }

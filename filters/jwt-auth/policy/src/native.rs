@@ -4,7 +4,7 @@
 //! small part of the time that Rust takes inside of it. RSASSA-PSS and Ed25519 have
 //! no place in its interface.
 
-use mesh_filters_policy::{Host, SignatureCheck};
+use mesh_filters_policy::{SignatureCheck, VerifySignature};
 
 use crate::algorithm::Algorithm;
 use crate::crypto::Signed;
@@ -61,7 +61,7 @@ pub(crate) enum SignatureEncoding {
 
 impl NativeKey {
     /// Whether this key made the signature; `None` if the host cannot tell.
-    pub fn verify(&self, signed: Signed<'_>, host: &dyn Host) -> Option<bool> {
+    pub fn verify(&self, signed: Signed<'_>, host: &dyn VerifySignature) -> Option<bool> {
         let Signed { signing_input, signature } = signed;
         let der = match self.encoding {
             SignatureEncoding::AsIs => None,

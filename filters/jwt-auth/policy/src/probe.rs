@@ -1,7 +1,7 @@
 //! What a host can do, found out and never assumed: it is asked about signatures
 //! that are known to be right and wrong.
 
-use mesh_filters_policy::Host;
+use mesh_filters_policy::VerifySignature;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -21,13 +21,13 @@ struct KnownSignature {
 }
 
 /// The algorithms whose signatures this host can tell from wrong ones.
-pub(crate) fn native_algorithms(host: &dyn Host) -> NativeAlgorithms {
+pub(crate) fn native_algorithms(host: &dyn VerifySignature) -> NativeAlgorithms {
     let known: Vec<KnownSignature> = serde_json::from_str(KNOWN_SIGNATURES).unwrap_or_default();
     known.iter().filter_map(|known| known.told_by(host)).collect()
 }
 
 impl KnownSignature {
-    fn told_by(&self, host: &dyn Host) -> Option<Algorithm> {
+    fn told_by(&self, host: &dyn VerifySignature) -> Option<Algorithm> {
         let right = Jws::parse(self.token.as_bytes()).ok()?;
         let algorithm = right.algorithm;
         let keys = json!({"keys": [self.key]});

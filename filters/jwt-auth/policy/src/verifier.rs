@@ -3,7 +3,7 @@
 //! Test vectors have payloads that are no claims, and messages that are no tokens.
 //! This is how they reach the code that checks the tokens of requests.
 
-use mesh_filters_policy::Host;
+use mesh_filters_policy::VerifySignature;
 use serde_json::Value;
 
 use crate::algorithm::Algorithm;
@@ -26,7 +26,11 @@ impl SignatureVerifier {
     ///
     /// # Errors
     /// A sentence that says why, if there is no usable key in it.
-    pub fn new(jwks: &Value, algorithms: &[Algorithm], host: &dyn Host) -> Result<Self, String> {
+    pub fn new(
+        jwks: &Value,
+        algorithms: &[Algorithm],
+        host: &dyn VerifySignature,
+    ) -> Result<Self, String> {
         let native = probe::native_algorithms(host);
         let ReadKeySet { keys, unusable } = KeySet::read(jwks, algorithms, &native)?;
         Ok(Self { keys, algorithms: algorithms.to_vec(), unusable })
@@ -43,7 +47,7 @@ impl SignatureVerifier {
     /// # Errors
     /// [`Reason::Malformed`], [`Reason::Algorithm`], [`Reason::Kid`] or
     /// [`Reason::Signature`].
-    pub fn verify(&self, token: &[u8], host: &dyn Host) -> Result<Vec<u8>, Reason> {
+    pub fn verify(&self, token: &[u8], host: &dyn VerifySignature) -> Result<Vec<u8>, Reason> {
         let jws = Jws::parse(token)?;
         if !self.algorithms.contains(&jws.algorithm) {
             return Err(Reason::Algorithm);
@@ -63,7 +67,7 @@ impl SignatureVerifier {
         algorithm: Algorithm,
         signing_input: &[u8],
         signature: &[u8],
-        host: &dyn Host,
+        host: &dyn VerifySignature,
     ) -> Result<(), Reason> {
         self.keys.verify_signed(None, algorithm, Signed { signing_input, signature }, host)
     }

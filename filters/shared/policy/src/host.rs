@@ -5,13 +5,16 @@ use std::fmt;
 use crate::time::Monotonic;
 use crate::verdict::CounterId;
 
+/// Somebody who can check signatures.
+pub trait VerifySignature {
+    /// Whether `signature` is that of the key over `message`; `None` if that cannot
+    /// be told.
+    fn verify_signature(&self, check: &SignatureCheck<'_>) -> Option<bool>;
+}
+
 /// The proxy, as a policy sees it. Nothing here fails loudly: a host that cannot
 /// do something says so, and the policy decides what that means.
-pub trait Host {
-    /// Whether `signature` is that of the key over `message`; `None` if the host
-    /// cannot tell.
-    fn verify_signature(&self, check: &SignatureCheck<'_>) -> Option<bool>;
-
+pub trait Host: VerifySignature {
     /// The time since some moment in the past, which no one sets: for deadlines and
     /// intervals. The same for every worker of one proxy.
     fn monotonic(&self) -> Monotonic;
@@ -108,11 +111,13 @@ pub struct SignatureCheck<'a> {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoHost;
 
-impl Host for NoHost {
+impl VerifySignature for NoHost {
     fn verify_signature(&self, _: &SignatureCheck<'_>) -> Option<bool> {
         None
     }
+}
 
+impl Host for NoHost {
     fn monotonic(&self) -> Monotonic {
         Monotonic::default()
     }

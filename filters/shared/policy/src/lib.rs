@@ -22,7 +22,10 @@ pub mod testing;
 
 pub use callout::{CalloutError, CalloutId, HttpRequest, HttpResponse, Work};
 pub use headers::{Edit, Headers, MalformedHeaders, is_field_value, is_spelling_of};
-pub use host::{Host, HostRefused, LogLevel, NoHost, NotShared, Shared, SignatureCheck, Version};
+pub use host::{
+    Host, HostRefused, LogLevel, NoHost, NotShared, Shared, SignatureCheck, VerifySignature,
+    Version,
+};
 pub use path::{AmbiguousPath, RequestPath};
 pub use policy::{Configured, Env, FailureMode, Policy, Stream};
 pub use time::{Monotonic, UnixTime};

@@ -4,7 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::host::{Host, HostRefused, LogLevel, NotShared, Shared, SignatureCheck, Version};
+use crate::host::{
+    Host, HostRefused, LogLevel, NotShared, Shared, SignatureCheck, VerifySignature, Version,
+};
 use crate::time::Monotonic;
 use crate::verdict::CounterId;
 
@@ -45,11 +47,13 @@ impl FakeHost {
     }
 }
 
-impl Host for FakeHost {
+impl VerifySignature for FakeHost {
     fn verify_signature(&self, check: &SignatureCheck<'_>) -> Option<bool> {
         self.verify.as_ref().and_then(|verify| verify(check))
     }
+}
 
+impl Host for FakeHost {
     fn monotonic(&self) -> Monotonic {
         self.now.get()
     }

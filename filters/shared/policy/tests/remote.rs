@@ -19,7 +19,7 @@ use mesh_filters_policy::remote::{COOL_DOWN, Document, Event, Remote, Settings, 
 use mesh_filters_policy::testing::FakeHost;
 use mesh_filters_policy::{
     CalloutError, CounterId, Env, Host, HostRefused, HttpResponse, LogLevel, Monotonic, NotShared,
-    Shared, SignatureCheck, UnixTime, Version,
+    Shared, SignatureCheck, UnixTime, VerifySignature, Version,
 };
 
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -430,11 +430,13 @@ fn an_answer_may_lead_to_another_but_not_further() {
 #[derive(Default)]
 struct Alone(Cell<Monotonic>);
 
-impl Host for Alone {
+impl VerifySignature for Alone {
     fn verify_signature(&self, _: &SignatureCheck<'_>) -> Option<bool> {
         None
     }
+}
 
+impl Host for Alone {
     fn monotonic(&self) -> Monotonic {
         self.0.get()
     }

@@ -5,7 +5,8 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 use fastrand::Rng;
 use mesh_filters_policy::{
-    CounterId, Host, HostRefused, LogLevel, Monotonic, NotShared, Shared, SignatureCheck, Version,
+    CounterId, Host, HostRefused, LogLevel, Monotonic, NotShared, Shared, SignatureCheck,
+    VerifySignature, Version,
 };
 use proxy_wasm::types;
 
@@ -34,11 +35,13 @@ impl Proxy {
     }
 }
 
-impl Host for Proxy {
+impl VerifySignature for Proxy {
     fn verify_signature(&self, check: &SignatureCheck<'_>) -> Option<bool> {
         foreign::verify_signature(check)
     }
+}
 
+impl Host for Proxy {
     fn monotonic(&self) -> Monotonic {
         host::monotonic()
     }
