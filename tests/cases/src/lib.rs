@@ -127,9 +127,10 @@ fn bytes(text: &str) -> Vec<u8> {
 pub mod jwt_auth {
     use super::{BTreeMap, Group, Value};
 
-    const GROUPS: [(&str, &str); 5] = [
+    const GROUPS: [(&str, &str); 6] = [
         ("readme", include_str!("../jwt-auth/readme.json")),
         ("algorithms", include_str!("../jwt-auth/algorithms.json")),
+        ("certificate", include_str!("../jwt-auth/certificate.json")),
         ("paths", include_str!("../jwt-auth/paths.json")),
         ("rules", include_str!("../jwt-auth/rules.json")),
         ("sources", include_str!("../jwt-auth/sources.json")),

@@ -15,6 +15,7 @@ use anyhow::{Result, ensure};
 use e2e::jwt_auth;
 use harness::bootstrap::{Bootstrap, ConfigForm};
 use harness::envoy;
+use harness::tls::Authority;
 use harness::trial::Suite;
 use serde_json::{Value, json};
 
@@ -33,6 +34,32 @@ fn shipped() -> Vec<PathBuf> {
 
 async fn takes(path: PathBuf) -> Result<()> {
     let outcome = envoy::validate(&Bootstrap::load(path)?).await?;
+    ensure!(outcome.ok, "{}", outcome.output);
+    Ok(())
+}
+
+/// What the filter's README shows of Envoy's own configuration: its filter for JSON
+/// Web Tokens, and the cluster that keys are fetched from.
+async fn takes_what_the_readme_shows() -> Result<()> {
+    let readme = std::fs::read_to_string(harness::repo_root().join("filters/jwt-auth/README.md"))?;
+    let blocks = readme.split("```yaml\n").skip(1);
+    let blocks: Vec<_> = blocks.filter_map(|rest| rest.split("```").next()).collect();
+    let shown = |key: &str| {
+        let block = blocks.iter().find(|block| block.starts_with(key)).expect("such a block");
+        Bootstrap::from_yaml(block).map(|block| block.value()[key].clone())
+    };
+    let (filters, clusters) = (shown("http_filters")?, shown("clusters")?);
+    let bootstrap = Bootstrap::load("envoy-config/jwt-auth.yaml")?
+        .hcm(|hcm| hcm["http_filters"][0] = filters[0].clone())
+        .edit(|bootstrap| {
+            let mut idp = clusters[0].clone();
+            // Where this machine has its authorities does not matter here.
+            let trusted = "/transport_socket/typed_config/common_tls_context/validation_context";
+            let authority = Authority::new("an authority").unwrap().pem();
+            idp.pointer_mut(trusted).unwrap()["trusted_ca"] = json!({"inline_string": authority});
+            bootstrap["static_resources"]["clusters"].as_array_mut().unwrap().push(idp);
+        });
+    let outcome = envoy::validate(&bootstrap).await?;
     ensure!(outcome.ok, "{}", outcome.output);
     Ok(())
 }
@@ -120,6 +147,7 @@ fn main() -> ExitCode {
     for path in shipped() {
         suite.trial(format!("Envoy takes {}", path.display()), async |_| takes(path).await);
     }
+    suite.trial("Envoy takes what the README shows", async |_| takes_what_the_readme_shows().await);
     for (name, config, messages) in wrong() {
         let messages: Vec<String> = messages.into_iter().map(Into::into).collect();
         let text = ConfigForm::Text(config.to_string());
