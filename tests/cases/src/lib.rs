@@ -123,9 +123,20 @@ fn bytes(text: &str) -> Vec<u8> {
     text.chars().map(|c| u8::try_from(c).expect("a character of one byte")).collect()
 }
 
+/// Replaces each `${name}` by what it stands for.
+fn fill_in(text: &str, text_of: &dyn Fn(&str) -> String) -> String {
+    let Some((before, rest)) = text.split_once("${") else {
+        return text.into();
+    };
+    let (name, after) = rest.split_once('}').expect("a closing brace");
+    format!("{before}{}{}", text_of(name), fill_in(after, text_of))
+}
+
+pub mod canary_routing;
+
 /// The cases of jwt-auth.
 pub mod jwt_auth {
-    use super::{BTreeMap, Group, Value};
+    use super::{BTreeMap, Group, Value, fill_in};
 
     const GROUPS: [(&str, &str); 6] = [
         ("readme", include_str!("../jwt-auth/readme.json")),
@@ -178,13 +189,10 @@ pub mod jwt_auth {
     }
 
     fn with_tokens(text: &str, tokens: &BTreeMap<String, Value>) -> String {
-        let Some((before, rest)) = text.split_once("${") else {
-            return text.into();
-        };
-        let (name, after) = rest.split_once('}').expect("a closing brace");
-        let token = tokens.get(name).unwrap_or_else(|| panic!("no token {name}"));
-        let token = token.get("token").and_then(Value::as_str).expect("a signed token");
-        format!("{before}{token}{}", with_tokens(after, tokens))
+        fill_in(text, &|name| {
+            let token = tokens.get(name).unwrap_or_else(|| panic!("no token {name}"));
+            token.get("token").and_then(Value::as_str).expect("a signed token").into()
+        })
     }
 }
 

@@ -11,7 +11,8 @@
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use mesh_filters_config::parse;
-use mesh_filters_policy::matcher::RequestMatch;
+use mesh_filters_policy::matcher::{Condition, MAX_PAIRS, RequestMatch, RequestView};
+use mesh_filters_policy::testing::FakeHost;
 use mesh_filters_policy::{Headers, RequestPath};
 
 fn matches(condition: &str, request: &[(&str, &[u8])]) -> bool {
@@ -123,4 +124,82 @@ fn every_part_must_match() {
     let mut request = fits.to_vec();
     request.push(("x-b", b""));
     assert!(!matches(condition, &request), "with x-b");
+}
+
+fn meets(condition: &str, request: &[(&str, &[u8])], host: &FakeHost) -> bool {
+    let condition: Condition = parse(condition.as_bytes()).unwrap();
+    let headers: Headers = request.iter().copied().collect();
+    condition.matches(&RequestView::new(&headers, host))
+}
+
+#[test]
+fn a_missing_value_meets_only_that_it_is_missing() {
+    let host = FakeHost::default();
+    for (kind, name) in [
+        ("header", "\"name\": \"a\","),
+        ("cookie", "\"name\": \"a\","),
+        ("query", "\"name\": \"a\","),
+        ("user_agent", ""),
+        ("host", ""),
+    ] {
+        for (operator, expected) in [
+            (r#""exact": """#, false),
+            (r#""prefix": "a""#, false),
+            (r#""suffix": "a""#, false),
+            (r#""contains": "a""#, false),
+            (r#""regex": ".*""#, false),
+            (r#""in": [""]"#, false),
+            (r#""present": true"#, false),
+            (r#""present": false"#, true),
+        ] {
+            let condition = format!(r#"{{"{kind}": {{{name} {operator}}}}}"#);
+            assert_eq!(meets(&condition, &[], &host), expected, "{condition}");
+            let not = format!(r#"{{"not": {condition}}}"#);
+            assert_eq!(meets(&not, &[], &host), !expected, "{not}");
+        }
+    }
+    for condition in [
+        r#"{"path": {"regex": ".*"}}"#,
+        r#"{"method": {"exact": "GET"}}"#,
+        r#"{"client_ip": {"in": ["0.0.0.0/0", "::/0"]}}"#,
+        r#"{"claim": {"claim": "sub", "equals": "a"}}"#,
+    ] {
+        assert!(!meets(condition, &[], &host), "{condition}");
+    }
+    assert!(meets("{}", &[], &host));
+    assert!(meets(r#"{"claim": {"claim": "sub", "present": false}}"#, &[], &host));
+}
+
+#[test]
+fn only_the_first_pairs_are_looked_at() {
+    let host = FakeHost::default();
+    for (condition, name, separator) in [
+        (r#"{"cookie": {"name": "a", "present": true}}"#, "cookie", ";"),
+        (r#"{"query": {"name": "a", "present": true}}"#, ":path", "&"),
+    ] {
+        for (others, expected) in [(MAX_PAIRS - 1, true), (MAX_PAIRS, false)] {
+            let pairs = format!("/?{}a=1", format!("b=1{separator}").repeat(others));
+            let value = if name == "cookie" { pairs.trim_start_matches("/?") } else { &pairs };
+            let found = meets(condition, &[(name, value.as_bytes())], &host);
+            assert_eq!(found, expected, "{name} behind {others}");
+        }
+    }
+}
+
+#[test]
+fn a_client_is_who_envoy_says_or_trusted_proxies_say() {
+    let host = FakeHost::default();
+    host.properties.borrow_mut().insert("source.address".into(), b"192.0.2.1:80".to_vec());
+    let entries = b"203.0.113.1, 203.0.113.2,203.0.113.3".as_slice();
+    for (hops, expected) in [
+        (0, "192.0.2.1"),
+        (1, "203.0.113.3"),
+        (2, "203.0.113.2"),
+        (3, "203.0.113.1"),
+        (4, "192.0.2.1"),
+    ] {
+        let condition =
+            format!(r#"{{"client_ip": {{"in": ["{expected}"], "trusted_hops": {hops}}}}}"#);
+        assert!(meets(&condition, &[("x-forwarded-for", entries)], &host), "{condition}");
+    }
 }
