@@ -82,6 +82,13 @@ fn orders() -> String {
 }
 
 impl Request {
+    /// The request with one more header.
+    #[must_use]
+    pub fn with_header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
     /// The headers, values as bytes.
     pub fn headers(&self) -> Vec<(String, Vec<u8>)> {
         self.headers.iter().map(|(name, value)| (name.clone(), bytes(value))).collect()

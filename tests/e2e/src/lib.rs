@@ -8,10 +8,13 @@
     reason = "code of tests"
 )]
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use harness::bootstrap::{Bootstrap, ConfigForm};
+use harness::client;
 use harness::envoy::{Envoy, Options};
 use harness::trial::Fixture;
 use harness::upstream::Upstream;
@@ -43,13 +46,25 @@ impl Fixture for Gateway {
 
 impl Gateway {
     /// Starts the upstream, and Envoy with what `bootstrap` becomes.
-    pub async fn start(bootstrap: Bootstrap, mut options: Options) -> Result<Self> {
+    pub async fn start(bootstrap: Bootstrap, options: Options) -> Result<Self> {
+        Self::before(Upstream::start().await?, &["upstream"], bootstrap, options).await
+    }
+
+    /// Starts Envoy with what `bootstrap` becomes, before an upstream that is all of
+    /// these clusters.
+    pub async fn before(
+        upstream: Upstream,
+        clusters: &[&str],
+        mut bootstrap: Bootstrap,
+        mut options: Options,
+    ) -> Result<Self> {
         // The default is ten seconds.
         options.extra_args.extend(["--file-flush-interval-msec".into(), "20".into()]);
-        let upstream = Upstream::start().await?;
         let log = TempDir::new()?;
-        let bootstrap = with_access_log(bootstrap, &log.path().join("access"))
-            .cluster_endpoint("upstream", upstream.addr())?;
+        for cluster in clusters {
+            bootstrap = bootstrap.cluster_endpoint(cluster, upstream.addr())?;
+        }
+        let bootstrap = with_access_log(bootstrap, &log.path().join("access"));
         let envoy = Envoy::start(bootstrap, options).await?;
         Ok(Self { envoy, upstream, log })
     }
@@ -85,6 +100,59 @@ fn with_access_log(bootstrap: Bootstrap, path: &std::path::Path) -> Bootstrap {
 /// The project's own bootstrap for jwt-auth, with this configuration in it.
 pub fn jwt_auth(config: ConfigForm) -> Result<Bootstrap> {
     Bootstrap::load("envoy-config/jwt-auth.yaml")?.filter_config("jwt-auth", config)
+}
+
+/// The project's own bootstrap for canary-routing, with this configuration in it and
+/// this environment of the VM.
+pub fn canary_routing(
+    config: ConfigForm,
+    environment: &BTreeMap<String, String>,
+) -> Result<Bootstrap> {
+    let bootstrap = Bootstrap::load("envoy-config/canary-routing.yaml")?;
+    let bootstrap = bootstrap.hcm(|hcm| {
+        let vm = &mut hcm["http_filters"][0]["typed_config"]["config"]["vm_config"];
+        vm["environment_variables"] = json!({"key_values": environment});
+    });
+    bootstrap.filter_config("canary-routing", config)
+}
+
+/// What a client got that sent one of a table's requests.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    headers: Vec<(String, String)>,
+}
+
+impl Answer {
+    /// The values of a header.
+    pub fn values(&self, name: &str) -> Vec<&str> {
+        let named = self.headers.iter().filter(|(it, _)| it == name);
+        named.map(|(_, value)| value.as_str()).collect()
+    }
+}
+
+/// Sends one of a table's requests with a mark: by hand, because no client library
+/// sends every one of these bytes.
+pub async fn send(addr: SocketAddr, request: &cases::Request, mark: &str) -> Result<Answer> {
+    let cases::Request { method, host, path, .. } = request;
+    let mut bytes =
+        format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\n{MARK}: {mark}\r\n").into_bytes();
+    for (name, value) in request.headers() {
+        bytes.extend([name.as_bytes(), b": ", &value, b"\r\n"].concat());
+    }
+    bytes.extend(b"\r\n");
+    let answer = client::raw(addr, &bytes).await?;
+    let status = client::status_of(&answer).context("no answer")?;
+    let text = String::from_utf8_lossy(&answer);
+    let headers = text
+        .lines()
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    Ok(Answer { status, headers })
 }
 
 /// The table's own group of that name: its configuration and its cases.

@@ -46,13 +46,13 @@ async fn gateway(group: &Group, run: Run) -> Result<Gateway> {
     Gateway::start(bootstrap, Options::default()).await
 }
 
-/// What the client saw.
-struct Answer {
-    status: u16,
-    challenge: Option<String>,
-}
-
-async fn send(gateway: &Gateway, case: &Case, run: Run, mark: &str) -> Result<Answer> {
+/// What the client saw: the status and the challenge.
+async fn send(
+    gateway: &Gateway,
+    case: &Case,
+    run: Run,
+    mark: &str,
+) -> Result<(u16, Option<String>)> {
     let addr = gateway.envoy.listener("ingress");
     if matches!(run, Run::TextH2) {
         let mut request = Request::new(&case.request.method, &case.request.path)
@@ -62,25 +62,11 @@ async fn send(gateway: &Gateway, case: &Case, run: Run, mark: &str) -> Result<An
             request = request.header(&name, value);
         }
         let response = client::h2(addr, request).await?;
-        let challenge = response.header("www-authenticate");
-        return Ok(Answer { status: response.status, challenge });
+        return Ok((response.status, response.header("www-authenticate")));
     }
-    // By hand, because no client library sends every one of these bytes.
-    let cases::Request { method, host, path, .. } = &case.request;
-    let mut bytes =
-        format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\n{MARK}: {mark}\r\n").into_bytes();
-    for (name, value) in case.request.headers() {
-        bytes.extend([name.as_bytes(), b": ", &value, b"\r\n"].concat());
-    }
-    bytes.extend(b"\r\n");
-    let answer = client::raw(addr, &bytes).await?;
-    let status = client::status_of(&answer).context("no answer")?;
-    let text = String::from_utf8_lossy(&answer);
-    let challenge = text
-        .lines()
-        .take_while(|line| !line.is_empty())
-        .find_map(|line| line.strip_prefix("www-authenticate: "));
-    Ok(Answer { status, challenge: challenge.map(Into::into) })
+    let answer = e2e::send(addr, &case.request, mark).await?;
+    let challenge = answer.values("www-authenticate").first().map(|it| (*it).to_owned());
+    Ok((answer.status, challenge))
 }
 
 async fn check(
@@ -94,12 +80,11 @@ async fn check(
         cx.shared(&format!("{name} {run:?}"), async || gateway(&group, run).await).await?;
     let case = &group.cases[index];
     let mark = format!("{name}-{index}");
-    let answer = send(&gateway, case, run, &mark).await?;
-    ensure!(answer.status == case.expect.status, "the status is {}", answer.status);
+    let (status, challenge) = send(&gateway, case, run, &mark).await?;
+    ensure!(status == case.expect.status, "the status is {status}");
     ensure!(
-        answer.challenge == case.expect.challenge,
-        "the challenge is {:?}, should be {:?}",
-        answer.challenge,
+        challenge == case.expect.challenge,
+        "the challenge is {challenge:?}, should be {:?}",
         case.expect.challenge
     );
     let reached = gateway.upstream.find(|it| it.header(MARK).as_deref() == Some(&mark));

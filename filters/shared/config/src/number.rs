@@ -77,10 +77,22 @@ impl Decode for Ratio {
 fn thousandths(value: &Value) -> Option<u32> {
     // Decimals such as 99.995 have no exact double, so the product is off by a hair.
     const NEAR: f64 = 1e-6;
-    let thousandths = value.as_f64()? * 1_000.0;
+    let number = match value {
+        // Envoy makes a text of a decimal in a YAML file; whole numbers stay what they
+        // are (seen on 1.40.0).
+        Value::String(text) if is_decimal(text) => text.parse().ok()?,
+        value => value.as_f64()?,
+    };
+    let thousandths = number * 1_000.0;
     let whole = thousandths.round();
     let exact = (thousandths - whole).abs() < NEAR && (0.0..=f64::from(u32::MAX)).contains(&whole);
     exact.then_some(whole as u32)
+}
+
+/// Digits, a point and digits.
+fn is_decimal(text: &str) -> bool {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|it| it.is_ascii_digit());
+    text.split_once('.').is_some_and(|(whole, rest)| is_number(whole) && is_number(rest))
 }
 
 /// A moment as RFC 3339 writes it, from 1970 on.
@@ -125,6 +137,11 @@ mod schema {
 
     use super::{Bounded, Moment, Percentage, Ratio};
 
+    /// A decimal as Envoy hands it over from a YAML file.
+    fn decimal() -> serde_json::Value {
+        serde_json::json!({"type": "string", "pattern": r"^[0-9]+\.[0-9]+$"})
+    }
+
     impl<const MIN: u64, const MAX: u64> JsonSchema for Bounded<MIN, MAX> {
         fn inline_schema() -> bool {
             true
@@ -145,7 +162,7 @@ mod schema {
         }
 
         fn json_schema(_: &mut SchemaGenerator) -> Schema {
-            json_schema!({"type": "number", "minimum": 0, "maximum": 100})
+            json_schema!({"anyOf": [{"type": "number", "minimum": 0, "maximum": 100}, decimal()]})
         }
     }
 
@@ -155,7 +172,7 @@ mod schema {
         }
 
         fn json_schema(_: &mut SchemaGenerator) -> Schema {
-            json_schema!({"type": "number", "minimum": 1, "maximum": 1000})
+            json_schema!({"anyOf": [{"type": "number", "minimum": 1, "maximum": 1000}, decimal()]})
         }
     }
 

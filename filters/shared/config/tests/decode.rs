@@ -191,3 +191,36 @@ mod properties {
         }
     }
 }
+
+mesh_filters_config::object! {
+    /// Numbers with decimals.
+    pub struct Decimals {
+        /// A share.
+        required share: mesh_filters_config::Percentage,
+        /// A factor.
+        required factor: mesh_filters_config::Ratio,
+    }
+}
+
+/// Envoy makes a text of a decimal in a YAML file.
+#[test]
+fn a_decimal_may_be_a_text() {
+    for (share, factor, expected) in [
+        ("0.5", "1.25", Some((500, 1_250))),
+        ("\"0.5\"", "\"1.25\"", Some((500, 1_250))),
+        ("\"99.995\"", "\"2.0\"", Some((99_995, 2_000))),
+        ("\"0.0005\"", "2", None),
+        ("\"100.001\"", "2", None),
+        ("\"5\"", "2", None),
+        ("\"-0.5\"", "2", None),
+        ("\".5\"", "2", None),
+        ("\"1e1\"", "2", None),
+        ("\"0.5 \"", "2", None),
+        ("5", "\"0.5\"", None),
+    ] {
+        let text = format!("{{\"share\": {share}, \"factor\": {factor}}}");
+        let decoded = mesh_filters_config::parse::<Decimals>(text.as_bytes()).ok();
+        let decoded = decoded.map(|it| (it.share.thousandths(), it.factor.thousandths()));
+        assert_eq!(decoded, expected, "{text}");
+    }
+}
