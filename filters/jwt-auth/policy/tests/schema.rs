@@ -17,15 +17,15 @@
 use std::path::{Path, PathBuf};
 
 use cases::jwt_auth;
+use documents::schema::{self, Alternatives};
 use jsonschema::Validator;
 use jwt_auth_policy::{Config, JwtAuth};
 use mesh_filters_policy::{NoHost, Policy};
-use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
 /// Objects that must have exactly one of some fields, which the filter checks once
 /// all of them are decoded and the config types therefore do not say.
-const ALTERNATIVES: &[(&str, &[&str])] = &[
+const ALTERNATIVES: Alternatives<'_> = &[
     ("JwksConfig", &["inline", "remote", "discovery"]),
     ("SourceConfig", &["header", "cookie", "query"]),
     ("ClaimToHeaderConfig", &["claim", "claim_path"]),
@@ -36,23 +36,7 @@ const ALTERNATIVES: &[(&str, &[&str])] = &[
 ];
 
 fn generated() -> Value {
-    let mut schema =
-        SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Config>();
-    schema.insert("title".into(), "jwt-auth".into());
-    let mut schema = schema.to_value();
-    // schemars has its own idea of a Duration, and it is not one that can be
-    // written in a configuration.
-    let duration = schema["$defs"].get_mut("Duration").expect("a field that is a duration");
-    *duration = json!({"type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$"});
-    for (object, fields) in ALTERNATIVES {
-        let object = schema["$defs"].get_mut(object).expect("an object of the configuration");
-        let alternatives: Vec<_> = fields.iter().map(|it| json!({"required": [it]})).collect();
-        if object["allOf"].is_null() {
-            object["allOf"] = json!([]);
-        }
-        object["allOf"].as_array_mut().unwrap().push(json!({"oneOf": alternatives}));
-    }
-    schema
+    schema::generated::<Config>("jwt-auth", ALTERNATIVES)
 }
 
 fn path() -> PathBuf {
@@ -74,16 +58,7 @@ fn is_accepted(config: &Value) -> bool {
 
 #[test]
 fn the_file_is_current() {
-    let current = format!("{:#}\n", generated());
-    if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(path(), &current).unwrap();
-    }
-    let file = std::fs::read_to_string(path()).unwrap_or_default();
-    assert!(
-        file == current,
-        "filters/jwt-auth/config.schema.json is not what the config types say; run\n    \
-         UPDATE=1 cargo test -p jwt-auth-policy --all-features --test schema"
-    );
+    schema::assert_is_current("jwt-auth", &path(), &generated());
 }
 
 #[test]
