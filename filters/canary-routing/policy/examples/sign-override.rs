@@ -6,6 +6,7 @@
 //! ```
 #![allow(clippy::disallowed_methods, reason = "runs on a tester's machine, not in the proxy")]
 
+use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use canary_routing_policy::sign_override;
@@ -25,7 +26,15 @@ fn sign() -> Result<String, String> {
         .ok_or_else(|| "CANARY_OVERRIDE_KEY must have at least 32 bytes".into())
 }
 
-fn main() -> Result<(), String> {
-    println!("{}", sign()?);
-    Ok(())
+fn main() -> ExitCode {
+    match sign() {
+        Ok(signed) => {
+            println!("{signed}");
+            ExitCode::SUCCESS
+        }
+        Err(problem) => {
+            eprintln!("{problem}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -11,7 +11,7 @@
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use canary_routing_policy::CanaryRouting;
+use canary_routing_policy::{CanaryRouting, sign_override};
 use cases::canary_routing::{self, Case, Group};
 use mesh_filters_policy::claims::{PROPERTY, property_value};
 use mesh_filters_policy::testing::FakeHost;
@@ -134,7 +134,7 @@ fn every_case_is_decided_as_the_table_says() {
     assert!(decided > 150, "only {decided} cases were read");
 }
 
-/// The table was worked out in another language, with another SipHash.
+/// The table was worked out in another language, with another `SipHash`.
 #[test]
 fn every_client_falls_where_the_table_says() {
     let table = canary_routing::assignments();
@@ -158,4 +158,13 @@ fn every_client_falls_where_the_table_says() {
     }
     let cookie = format!("mesh_bucket={}", canary_routing::signed()["cookie"]);
     assert_eq!(variant("cookie", &cookie), table.bucket);
+}
+
+/// What the tool for testers makes is what the table's script makes.
+#[test]
+fn an_override_that_is_signed_here_is_the_one_of_the_table() {
+    let key = b"canary-routing: a public key of the tests";
+    let signed = sign_override("checkout", "canary", 4_102_444_800, key);
+    assert_eq!(signed.as_ref(), canary_routing::signed().get("canary"));
+    assert_eq!(sign_override("checkout", "canary", 4_102_444_800, &key[..31]), None);
 }
