@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
-use mesh_filters_config::{Errors, HttpUri};
+use mesh_filters_config::{Errors, HttpUri, json};
 use mesh_filters_policy::remote::{Document, Event, Remote, Settings, Step, Turn};
 use mesh_filters_policy::{CalloutError, Env, Host, HttpResponse, Monotonic};
 use serde::Deserialize;
@@ -267,8 +267,7 @@ impl FetchedKeys {
 
 impl Kind {
     fn keys(&self, document: &[u8]) -> Result<ReadKeySet, String> {
-        let jwks: Value =
-            serde_json::from_slice(document).map_err(|error| format!("it is no JSON: {error}"))?;
+        let jwks: Value = json(document).map_err(|error| format!("it is no JSON: {error}"))?;
         KeySet::read(&jwks, &self.algorithms, &self.native)
             .map_err(|problem| format!("it {problem}"))
     }

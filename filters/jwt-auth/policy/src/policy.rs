@@ -6,7 +6,7 @@ use mesh_filters_config::{ConfigErrors, Errors, HeaderField, HeaderName, compile
 use mesh_filters_policy::remote::{Event, Turn};
 use mesh_filters_policy::{
     CalloutError, CalloutId, Configured, CounterId, Env, FailureMode, Headers, Host, HttpResponse,
-    LogLevel, Monotonic, Policy, RequestPath, Stream, Verdict, Work, claims,
+    LogLevel, Monotonic, Policy, RequestPath, Stream, Verdict, Work, claims, is_spelling_of,
 };
 
 use crate::config::{Config, ProviderConfig};
@@ -292,7 +292,9 @@ impl Compiled {
     fn judge(&self, request: &mut Headers, env: &Env<'_>) -> Verdict {
         // Before anything else: what a client sends is never taken for ours,
         // whichever rule applies.
-        request.remove_if(|name| self.managed.iter().any(|managed| is_spelling_of(managed, name)));
+        request.remove_if(|name| {
+            self.managed.iter().any(|managed| is_spelling_of(managed.as_str(), name))
+        });
         let Some(path) = request.first(":path").and_then(|it| RequestPath::parse(it).ok()) else {
             return self.refuse(None, Reason::Path);
         };
@@ -462,13 +464,4 @@ fn is_cors_preflight(request: &Headers) -> bool {
     request.first(":method") == Some(b"OPTIONS")
         && request.first("origin").is_some()
         && request.first("access-control-request-method").is_some()
-}
-
-/// Whether an upstream may read `name` as the header `managed`. CGI and WSGI
-/// servers turn `-` into `_`, so `x_user_id` would arrive as `x-user-id`.
-fn is_spelling_of(managed: &HeaderName, name: &[u8]) -> bool {
-    let fold = |byte: &u8| {
-        if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() }
-    };
-    name.iter().map(fold).eq(managed.as_str().bytes().map(|byte| fold(&byte)))
 }

@@ -2,6 +2,7 @@
 
 use mesh_filters_config::{Errors, HeaderField};
 use mesh_filters_policy::Headers;
+use mesh_filters_policy::pairs::{cookies, query, value_of};
 
 use crate::config::SourceConfig;
 use crate::reason::Reason;
@@ -136,23 +137,4 @@ fn only<'a>(mut found: impl Iterator<Item = Option<&'a [u8]>>) -> Result<&'a [u8
             Err(if any { Reason::Duplicate } else { Reason::Missing })
         }
     }
-}
-
-/// `name=value` pairs of every cookie header (RFC 6265 section 4.2.1).
-fn cookies(request: &Headers) -> impl Iterator<Item = &[u8]> {
-    request
-        .values("cookie")
-        .flat_map(|value| value.split(|byte| *byte == b';'))
-        .map(<[u8]>::trim_ascii)
-        .filter(|pair| !pair.is_empty())
-}
-
-/// `name=value` pairs of a query.
-fn query(target: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let query = target.splitn(2, |byte| *byte == b'?').nth(1).unwrap_or_default();
-    query.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty())
-}
-
-fn value_of<'a>(pair: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    pair.strip_prefix(name)?.strip_prefix(b"=")
 }

@@ -97,6 +97,7 @@ fn apply(pairs: Vec<(String, Vec<u8>)>, edits: &[Edit]) -> Vec<(String, Vec<u8>)
                 pairs.retain(|(it, _)| it != name);
                 pairs.push((name.clone(), value.clone()));
             }
+            Edit::Append(name, value) => pairs.push((name.clone(), value.clone())),
         }
     }
     pairs

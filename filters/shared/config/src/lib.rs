@@ -15,12 +15,14 @@
 
 mod error;
 mod node;
+mod number;
 mod object;
 mod scalar;
 mod source;
 
 pub use error::{ConfigError, ConfigErrors, Errors};
 pub use node::{Decode, Node, Object};
+pub use number::{Bounded, Moment, Percentage, Ratio};
 pub use scalar::{ByteSize, HeaderField, HeaderName, HttpUri, Identifier, NonEmpty};
 pub use source::{MAX_CONFIG_BYTES, compile, json, parse};
 

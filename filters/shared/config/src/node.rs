@@ -54,6 +54,11 @@ impl<'a> Node<'a> {
         self.step.to_string()
     }
 
+    /// Where mistakes are noted.
+    pub fn errors(&self) -> &'a Errors {
+        self.errors
+    }
+
     /// Notes that something is wrong here. Returns `None`, for `return`.
     pub fn refuse<T>(&self, problem: impl Into<String>) -> Option<T> {
         self.errors.add(self.step, problem);

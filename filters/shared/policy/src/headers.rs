@@ -44,6 +44,8 @@ impl Bytes {
 pub enum Edit {
     /// Replace every value of the header by this one.
     Set(String, Vec<u8>),
+    /// Add a value to those that the header has.
+    Append(String, Vec<u8>),
     /// Remove every value of the header.
     Remove(Vec<u8>),
 }
@@ -96,6 +98,18 @@ impl Headers {
             value: Bytes::Own(value.clone()),
         });
         self.edits.push(Edit::Set(name.into(), value));
+    }
+
+    /// Adds a value to those that the header has. For the few headers that may stand
+    /// several times and cannot be joined with commas, such as `set-cookie`
+    /// (RFC 9110 section 5.3). `value` must be a field value.
+    pub fn append(&mut self, name: &str, value: Vec<u8>) {
+        debug_assert!(is_field_value(&value), "not a field value");
+        self.entries.push(Entry {
+            name: Bytes::Own(name.as_bytes().to_vec()),
+            value: Bytes::Own(value.clone()),
+        });
+        self.edits.push(Edit::Append(name.into(), value));
     }
 
     /// Removes every header whose name `doomed` picks. Costs the host nothing
@@ -174,4 +188,14 @@ fn piece(block: &[u8], at: &mut usize, len: usize) -> Option<Bytes> {
 /// tab (RFC 9110 section 5.5). Bytes from 0x80 on are `obs-text` and may.
 pub fn is_field_value(value: &[u8]) -> bool {
     value.iter().all(|&byte| byte == b'\t' || (byte >= 0x20 && byte != 0x7f))
+}
+
+/// Whether an upstream may read `name` as the header `managed`, which is in lower
+/// case. CGI and WSGI servers turn `-` into `_`, so `x_user_id` would arrive as
+/// `x-user-id`.
+pub fn is_spelling_of(managed: &str, name: &[u8]) -> bool {
+    let fold = |byte: &u8| {
+        if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() }
+    };
+    name.iter().map(fold).eq(managed.as_bytes().iter().map(fold))
 }

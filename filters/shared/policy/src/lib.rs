@@ -15,12 +15,13 @@ mod verdict;
 
 pub mod claims;
 pub mod matcher;
+pub mod pairs;
 pub mod remote;
 #[cfg(feature = "testing")]
 pub mod testing;
 
 pub use callout::{CalloutError, CalloutId, HttpRequest, HttpResponse, Work};
-pub use headers::{Edit, Headers, MalformedHeaders, is_field_value};
+pub use headers::{Edit, Headers, MalformedHeaders, is_field_value, is_spelling_of};
 pub use host::{Host, HostRefused, LogLevel, NoHost, NotShared, Shared, SignatureCheck, Version};
 pub use path::{AmbiguousPath, RequestPath};
 pub use policy::{Configured, Env, FailureMode, Policy, Stream};

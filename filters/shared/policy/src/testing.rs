@@ -54,7 +54,7 @@ impl Host for FakeHost {
         self.now.get()
     }
 
-    /// A sequence that is the same in every run (SplitMix64).
+    /// A sequence that is the same in every run (`SplitMix64`).
     fn random(&self) -> u64 {
         let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
         self.random.set(state);

@@ -19,6 +19,16 @@ impl UnixTime {
         Self(secs.saturating_mul(1_000_000_000))
     }
 
+    /// The whole seconds since the epoch.
+    pub const fn as_secs(self) -> u64 {
+        self.0 / 1_000_000_000
+    }
+
+    /// How long after `earlier` this is; `None` if it is before.
+    pub fn since(self, earlier: Self) -> Option<Duration> {
+        self.0.checked_sub(earlier.0).map(Duration::from_nanos)
+    }
+
     /// This moment and `by` more; the last one that can be told if that is
     /// later.
     #[must_use]

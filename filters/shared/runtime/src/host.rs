@@ -41,6 +41,13 @@ unsafe extern "C" {
         value: *const u8,
         value_size: usize,
     ) -> u32;
+    fn proxy_add_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
     fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
     fn proxy_get_buffer_bytes(
         buffer: u32,
@@ -262,6 +269,19 @@ pub(crate) fn apply(map: MapType, edits: Vec<Edit>) -> Result<(), HostError> {
                     )
                 };
                 check("proxy_replace_header_map_value", status)?;
+            }
+            Edit::Append(name, value) => {
+                // SAFETY: the pointers are valid for reads of their lengths.
+                let status = unsafe {
+                    proxy_add_header_map_value(
+                        map,
+                        name.as_ptr(),
+                        name.len(),
+                        value.as_ptr(),
+                        value.len(),
+                    )
+                };
+                check("proxy_add_header_map_value", status)?;
             }
             Edit::Remove(name) => {
                 // SAFETY: the pointer is valid for reads of its length.

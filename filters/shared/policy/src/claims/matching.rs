@@ -109,3 +109,25 @@ impl ClaimCondition {
         }
     }
 }
+
+impl Decode for ClaimCondition {
+    fn decode(node: &Node<'_>) -> Option<Self> {
+        let config = ClaimMatch::decode(node)?;
+        Self::compile(&config, &node.path(), node.errors())
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for ClaimCondition {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        ClaimMatch::schema_name()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        generator.subschema_for::<ClaimMatch>()
+    }
+}

@@ -1,18 +1,52 @@
 //! Which requests a rule is about.
 //!
-//! | part | is matched against | a missing one |
-//! |---|---|---|
-//! | `path` | the path, decoded, without its query ([`RequestPath`]) | matches nothing |
-//! | `methods` | the method, in any of its listed spellings | matches nothing |
-//! | `host` | the authority in lower case, without port and trailing dot | matches nothing |
-//! | `headers` | each value of the header; one that fits is enough | matches `present: false` only |
+//! There are two ways to say so, which share their parts. [`RequestMatch`] is a flat
+//! list of parts that must all match. [`Condition`] is a tree of `all`, `any` and
+//! `not` over the same parts and more.
 //!
-//! All parts that are written must match; `{}` matches every request.
+//! # Parts
+//!
+//! | part | is matched against | a missing one | several |
+//! |---|---|---|---|
+//! | `path` | the path, decoded, without its query ([`RequestPath`]) | one that can be read in more than one way fits nothing | – |
+//! | `methods`, `method` | the method, to the letter | fits nothing | – |
+//! | `host` | the authority in lower case, without port and trailing dot | fits `present: false` only | – |
+//! | `headers`, `header` | the value as it stands | fits `present: false` only | one that fits is enough |
+//! | `cookie` | the value as it stands | fits `present: false` only | one that fits is enough |
+//! | `query` | the value, decoded as a form's | fits `present: false` only | one that fits is enough |
+//! | `user_agent` | the `user-agent` header | fits `present: false` only | one that fits is enough |
+//! | `client_ip` | Envoy's `source.address`, or an entry of `x-forwarded-for` | is in no network | the one that `trusted_hops` counts to |
+//! | `claim` | the claims that an earlier filter verified ([`crate::claims`]) | fits `present: false` only | a token that fits is enough |
+//!
+//! # Operators
+//!
+//! | operator | fits a value that is there | fits a missing one |
+//! |---|---|---|
+//! | `exact` | that is this | no, not even `""` |
+//! | `prefix`, `suffix`, `contains` | that begins with it, ends with it, has it inside | no |
+//! | `regex` | in which it is found; never one that is no UTF-8 | no, not even `.*` |
+//! | `in` | that is one of these | no |
+//! | `present: true` | every one, also an empty one | no |
+//! | `present: false` | none | yes |
+//!
+//! `not` turns the whole answer round, so `not: {header: {name: x, exact: a}}` also
+//! fits a request without `x`, and one with an `a` among other values does not fit.
+//!
+//! A pair of a query without `=` has an empty value. In names and values `+` is a
+//! space, `%20` one too, and a `%` without two hex digits stands for itself (WHATWG URL
+//! section 5.1). Of cookies and of parameters the first [`MAX_PAIRS`] are looked at.
+//!
+//! All parts of a [`RequestMatch`] that are written must match; `{}` matches every
+//! request, of either kind.
 
+mod client_ip;
+mod condition;
+mod named;
 mod path;
 #[cfg(feature = "schema")]
 mod schema;
 mod value;
+mod view;
 
 use std::borrow::Cow;
 
@@ -21,8 +55,12 @@ use mesh_filters_config::{Decode, HeaderField, Node, NonEmpty, object};
 use crate::headers::Headers;
 use crate::path::RequestPath;
 
+pub use client_ip::{ClientIpMatch, Network};
+pub use condition::Condition;
+pub use named::{CookieMatch, MAX_PAIRS, QueryMatch};
 pub use path::{LiteralPath, PathMatch};
 pub use value::ValueMatch;
+pub use view::RequestView;
 
 object! {
     /// Which requests a rule is about. All parts must match; `{}` matches every
@@ -64,6 +102,31 @@ impl Decode for Method {
             return node.refuse("must be a method such as \"GET\", in upper case");
         }
         Some(Self(text.into()))
+    }
+}
+
+/// A condition on the method: it is one of these.
+#[derive(Debug, Clone)]
+pub struct MethodMatch(Vec<Method>);
+
+impl MethodMatch {
+    fn matches(&self, request: &Headers) -> bool {
+        let method = request.first(":method");
+        self.0.iter().any(|listed| method == Some(listed.0.as_bytes()))
+    }
+}
+
+impl Decode for MethodMatch {
+    fn decode(node: &Node<'_>) -> Option<Self> {
+        let mut object = node.object()?;
+        let exact = object.optional("exact");
+        let list = object.optional("in").map(|list: NonEmpty<Vec<Method>>| list.to_vec());
+        object.finish();
+        match (exact, list) {
+            (Some(method), None) => Some(Self(vec![method])),
+            (None, Some(list)) => Some(Self(list)),
+            _ => node.refuse_fields("must have exactly one of exact, in"),
+        }
     }
 }
 
@@ -111,6 +174,11 @@ pub struct HeaderMatch {
 }
 
 impl HeaderMatch {
+    /// The header's name, in lower case.
+    pub fn name(&self) -> &str {
+        self.name.as_str()
+    }
+
     fn matches(&self, request: &Headers) -> bool {
         self.value.matches_any(request.values(self.name.as_str()))
     }

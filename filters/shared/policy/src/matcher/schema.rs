@@ -5,7 +5,11 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
-use super::{HeaderMatch, HostMatch, Method, PathMatch, ValueMatch};
+use super::{
+    ClientIpMatch, Condition, CookieMatch, HeaderMatch, HostMatch, Method, MethodMatch, Network,
+    PathMatch, QueryMatch, ValueMatch,
+};
+use crate::claims::ClaimCondition;
 
 /// An object with `fixed` members and exactly one of `operators`.
 fn one_of(fixed: &[(&str, Value)], operators: &[(&str, Value)]) -> Schema {
@@ -41,12 +45,15 @@ fn operators() -> [(&'static str, Value); 7] {
 
 macro_rules! schema {
     ($type:ty, $name:literal, $schema:expr) => {
+        schema!($type, $name, _generator => $schema);
+    };
+    ($type:ty, $name:literal, $generator:ident => $schema:expr) => {
         impl JsonSchema for $type {
             fn schema_name() -> Cow<'static, str> {
                 $name.into()
             }
 
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+            fn json_schema($generator: &mut SchemaGenerator) -> Schema {
                 $schema
             }
         }
@@ -67,4 +74,41 @@ schema!(PathMatch, "PathMatch", {
             ("regex", json!({"type": "string", "format": "regex"})),
         ],
     )
+});
+schema!(CookieMatch, "CookieMatch", one_of(&[("name", text())], &operators()));
+schema!(QueryMatch, "QueryMatch", one_of(&[("name", text())], &operators()));
+schema!(
+    Network,
+    "Network",
+    json_schema!({"type": "string", "pattern": "^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$"})
+);
+schema!(MethodMatch, "MethodMatch", generator => {
+    let method = generator.subschema_for::<Method>().to_value();
+    let list = json!({"type": "array", "items": method, "minItems": 1});
+    one_of(&[], &[("exact", method), ("in", list)])
+});
+schema!(Condition, "Condition", generator => {
+    let condition = generator.subschema_for::<Condition>().to_value();
+    let list = json!({"type": "array", "items": condition, "minItems": 1});
+    let kinds = [
+        ("all", list.clone()),
+        ("any", list),
+        ("not", condition),
+        ("header", generator.subschema_for::<HeaderMatch>().to_value()),
+        ("cookie", generator.subschema_for::<CookieMatch>().to_value()),
+        ("query", generator.subschema_for::<QueryMatch>().to_value()),
+        ("path", generator.subschema_for::<PathMatch>().to_value()),
+        ("method", generator.subschema_for::<MethodMatch>().to_value()),
+        ("host", generator.subschema_for::<HostMatch>().to_value()),
+        ("user_agent", generator.subschema_for::<ValueMatch>().to_value()),
+        ("client_ip", generator.subschema_for::<ClientIpMatch>().to_value()),
+        ("claim", generator.subschema_for::<ClaimCondition>().to_value()),
+    ];
+    json_schema!({
+        "type": "object",
+        "description": "A condition on a request: {}, which every request meets, or exactly one of these.",
+        "properties": kinds.into_iter().map(|(name, it)| (name.into(), it)).collect::<Map<_, _>>(),
+        "maxProperties": 1,
+        "additionalProperties": false,
+    })
 });
