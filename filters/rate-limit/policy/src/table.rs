@@ -138,6 +138,8 @@ pub enum Taken {
     Admitted(Level),
     /// It was refused, and nothing was spent.
     Refused(Refused),
+    /// Others were faster, again and again.
+    Contended,
     /// The table could not be read or changed.
     Unavailable,
 }
@@ -228,8 +230,9 @@ impl<'a> Table<'a> {
                 place = self::place(&shard.0, fingerprint, now);
             }
             let (mut bytes, version) = shard;
+            // Even the entries to share are all taken: as good as refused.
             let Place::Entry(at) = place else {
-                return Taken::Unavailable;
+                return Taken::Contended;
             };
             let Some(entry) = bytes.get_mut(at..at + ENTRY_BYTES) else {
                 return Taken::Unavailable;
@@ -247,7 +250,7 @@ impl<'a> Table<'a> {
                 Err(NotShared::Refused) => return Taken::Unavailable,
             }
         }
-        Taken::Unavailable
+        Taken::Contended
     }
 }
 
