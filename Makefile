@@ -6,7 +6,7 @@ FILTERS := jwt-auth
 
 POLICIES := mesh-filters-policy mesh-filters-config $(FILTERS:%=%-policy)
 # These reach host calls, which only a proxy can link.
-WASM_ONLY := mesh-filters-runtime $(FILTERS)
+WASM_ONLY := mesh-filters-runtime $(FILTERS) vectors-plugin
 MODULES := $(foreach filter,$(FILTERS),$(subst -,_,$(filter)).wasm)
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
@@ -55,9 +55,14 @@ test-node: setup-rust setup-node-tests ## Run the policies' tests as WebAssembly
 		cargo test --tests --target wasm32-unknown-unknown $(POLICIES:%=-p %) $(ARGS)
 
 .PHONY: test-e2e
-test-e2e: setup-rust setup-envoy setup-oidc wasm ## Run the tests against a real Envoy; ARGS="name" picks some
+test-e2e: setup-rust setup-envoy setup-oidc wasm wasm-of-tests ## Run the tests against a real Envoy; ARGS="name" picks some
 	@echo "==> testing the modules in Envoy"
 	@cargo test -p harness -p e2e -p demo $(ARGS)
+
+# A test that needs a host: tests/e2e loads it from where Cargo puts it.
+.PHONY: wasm-of-tests
+wasm-of-tests: setup-rust
+	@cargo build --profile wasm --target wasm32-wasip1 --target-dir $(TARGET_DIR) -p vectors-plugin
 
 # Cargo knows what is out of date. A module that came out the same is not
 # copied, so that whatever watches dist/ stays undisturbed.

@@ -166,8 +166,8 @@ impl RustKey {
             Self::P384(key) => p384::ecdsa::Signature::from_slice(signature).is_ok_and(|it| {
                 key.verify_prehash(Sha384::digest(signing_input).as_slice(), &it).is_ok()
             }),
-            // Strict, so that there is one signature that passes and not eight: the
-            // other ways to read RFC 8032 section 5.1.7 differ from each other.
+            // Strict: RFC 8032 section 5.1.7 leaves two equations to choose from, and
+            // only the other one lets points of small order make a difference.
             Self::Ed25519(key) => ed25519_dalek::Signature::from_slice(signature)
                 .is_ok_and(|it| key.verify_strict(signing_input, &it).is_ok()),
             Self::Hs256(key) => is_tag_of(key, signed),
