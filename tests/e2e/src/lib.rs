@@ -43,10 +43,18 @@ impl Fixture for Gateway {
 
 impl Gateway {
     /// Starts the upstream, and Envoy with what `bootstrap` becomes.
-    pub async fn start(bootstrap: Bootstrap, mut options: Options) -> Result<Self> {
+    pub async fn start(bootstrap: Bootstrap, options: Options) -> Result<Self> {
+        Self::start_with(bootstrap, options, Upstream::start().await?).await
+    }
+
+    /// Starts Envoy with what `bootstrap` becomes, before that upstream.
+    pub async fn start_with(
+        bootstrap: Bootstrap,
+        mut options: Options,
+        upstream: Upstream,
+    ) -> Result<Self> {
         // The default is ten seconds.
         options.extra_args.extend(["--file-flush-interval-msec".into(), "20".into()]);
-        let upstream = Upstream::start().await?;
         let log = TempDir::new()?;
         let bootstrap = with_access_log(bootstrap, &log.path().join("access"))
             .cluster_endpoint("upstream", upstream.addr())?;
@@ -85,6 +93,11 @@ fn with_access_log(bootstrap: Bootstrap, path: &std::path::Path) -> Bootstrap {
 /// The project's own bootstrap for jwt-auth, with this configuration in it.
 pub fn jwt_auth(config: ConfigForm) -> Result<Bootstrap> {
     Bootstrap::load("envoy-config/jwt-auth.yaml")?.filter_config("jwt-auth", config)
+}
+
+/// The project's own bootstrap for rate-limit, with this configuration in it.
+pub fn rate_limit(config: ConfigForm) -> Result<Bootstrap> {
+    Bootstrap::load("envoy-config/rate-limit.yaml")?.filter_config("rate-limit", config)
 }
 
 /// The table's own group of that name: its configuration and its cases.
