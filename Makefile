@@ -9,6 +9,9 @@ POLICIES := mesh-filters-policy mesh-filters-config $(FILTERS:%=%-policy)
 WASM_ONLY := mesh-filters-runtime $(FILTERS) vectors-plugin
 MODULES := $(foreach filter,$(FILTERS),$(subst -,_,$(filter)).wasm)
 
+# Each has a body and a corpus in tests/fuzz.
+FUZZ_TARGETS := $(basename $(notdir $(wildcard tests/fuzz/libfuzzer/src/bin/*.rs)))
+
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 SETUP := tests/tools/setup
 
@@ -41,9 +44,9 @@ demo: setup-rust setup-envoy wasm ## Start Envoy with the filters and show them 
 test: test-native test-node test-e2e ## Run all tests: natively, under Node.js, and against a real Envoy
 
 .PHONY: test-native
-test-native: setup-rust ## Run the policies' tests on this machine
+test-native: setup-rust ## Run the policies' tests and the fuzz targets' corpora on this machine
 	@echo "==> testing the policies natively"
-	@cargo test --all-features $(POLICIES:%=-p %) $(ARGS)
+	@cargo test --all-features $(POLICIES:%=-p %) -p fuzz $(ARGS)
 
 # Only tests that say so run as WebAssembly, and examples in the documentation
 # cannot: --tests leaves those to the native run.
@@ -64,6 +67,26 @@ test-e2e: setup-rust setup-envoy setup-oidc wasm wasm-of-tests ## Run the tests 
 wasm-of-tests: setup-rust
 	@cargo build --profile wasm --target wasm32-wasip1 --target-dir $(TARGET_DIR) -p vectors-plugin
 
+# Have rustc count which code an input reaches, for libFuzzer to go by. cargo-fuzz
+# passes the same, and a stable Rust takes them.
+COVERAGE := -Cpasses=sancov-module $(addprefix -Cllvm-args=-sanitizer-coverage-, \
+	level=4 inline-8bit-counters pc-table trace-compares)
+# Named although it is the default, so that build scripts go without these flags.
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+
+# What libFuzzer finds stays in .fuzz, out of git. It ends with an error when an
+# input crashes a target or takes it more than ten seconds.
+.PHONY: fuzz
+fuzz: setup-rust setup-fuzz ## Build the fuzz targets; TARGET="token jwks" (or all) SECONDS=60 runs some
+	@echo "==> building the fuzz targets $(FUZZ_TARGETS)"
+	@RUSTFLAGS='$(COVERAGE)' cargo build --profile fuzz --target $(HOST) -p fuzz-libfuzzer
+	@for target in $(if $(filter all,$(TARGET)),$(FUZZ_TARGETS),$(TARGET)); do \
+		echo "==> fuzzing $$target for $(or $(SECONDS),60) s"; \
+		mkdir -p .fuzz/$$target && \
+		$(TARGET_DIR)/$(HOST)/fuzz/$$target -max_total_time=$(or $(SECONDS),60) -timeout=10 \
+			-artifact_prefix=.fuzz/$$target- .fuzz/$$target tests/fuzz/corpus/$$target || exit 1; \
+	done
+
 # Cargo knows what is out of date. A module that came out the same is not
 # copied, so that whatever watches dist/ stays undisturbed.
 .PHONY: wasm
@@ -83,6 +106,8 @@ lint: setup-rust setup-lint ## Check formatting, lints, licences and where depen
 	@cargo fmt --all --check
 	@echo "==> checking what runs on this machine"
 	@cargo clippy --all-targets --all-features -- -D warnings
+	@# Nothing is linked, so any path will do for libFuzzer, and no C++ is compiled.
+	@CUSTOM_LIBFUZZER_PATH=/dev/null cargo clippy -p fuzz-libfuzzer -- -D warnings
 	@echo "==> checking what runs in the proxy"
 	@cargo clippy --target wasm32-wasip1 $(WASM_ONLY:%=-p %) -- -D warnings
 	@echo "==> checking the dependencies"

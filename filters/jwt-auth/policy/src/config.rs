@@ -157,7 +157,7 @@ pub struct Timeout(pub Duration);
 impl Decode for Timeout {
     fn decode(node: &Node<'_>) -> Option<Self> {
         let timeout = Duration::decode(node)?;
-        if !(Duration::from_millis(10)..=Duration::from_secs(60)).contains(&timeout) {
+        if !(Duration::from_millis(10)..=Duration::from_mins(1)).contains(&timeout) {
             return node.refuse("must be between \"10ms\" and \"1m\"");
         }
         Some(Self(timeout))

@@ -17,7 +17,7 @@ use crate::jwk::{KeySet, ReadKeySet};
 use crate::native::NativeAlgorithms;
 
 /// For how long a `kid` that was looked for in vain is not looked for again.
-const UNKNOWN_KID_LIFE: Duration = Duration::from_secs(60);
+const UNKNOWN_KID_LIFE: Duration = Duration::from_mins(1);
 
 /// How many of them are remembered. When it is full the oldest one goes; whoever
 /// makes up more can have no more fetched than once in
@@ -56,7 +56,7 @@ struct Discovery {
     jwks_cluster: Option<String>,
 }
 
-/// The members of an issuer's metadata that matter here (OpenID Connect Discovery
+/// The members of an issuer's metadata that matter here (`OpenID` Connect Discovery
 /// 1.0 section 3).
 #[derive(Deserialize)]
 struct Metadata {
@@ -79,6 +79,10 @@ impl Keys {
             native: Rc::clone(native),
             discovery,
         };
+        // What one provider can use may be of no use to another, and must not be kept
+        // from it for that.
+        let names: Vec<_> = algorithms.iter().map(|algorithm| algorithm.name()).collect();
+        let names = names.join(",");
         match (&config.inline, &config.remote, &config.discovery) {
             (Some(inline), None, None) => {
                 let path = format!("{path}.inline");
@@ -95,16 +99,18 @@ impl Keys {
                 }
             }
             (None, Some(remote), None) => {
-                let remote = Remote::new("jwks", settings_of_remote(remote));
+                let remote = Remote::new(&format!("jwks/{names}"), settings_of_remote(remote));
                 Some(Self::Fetched(Box::new(FetchedKeys::new(remote, kind(None)))))
             }
             (None, None, Some(discovery)) => {
-                let remote = Remote::new("openid-configuration", settings_of_discovery(discovery));
+                let jwks_cluster = discovery.jwks_cluster.as_ref().map(|it| it.to_string());
+                let kind_name = format!("openid-configuration/{names}/{issuer}/{jwks_cluster:?}");
+                let remote = Remote::new(&kind_name, settings_of_discovery(discovery));
                 let discovery = Discovery {
                     issuer: issuer.into(),
                     uri: discovery.uri.clone(),
                     cluster: discovery.cluster.to_string(),
-                    jwks_cluster: discovery.jwks_cluster.as_ref().map(|it| it.to_string()),
+                    jwks_cluster,
                 };
                 Some(Self::Fetched(Box::new(FetchedKeys::new(remote, kind(Some(discovery))))))
             }

@@ -371,7 +371,7 @@ impl Compiled {
             match self.one(token, request, env) {
                 Ok(one) => verified.push(one),
                 Err(Refusal { reason: Reason::Missing, .. }) => {
-                    missing = missing.or(Some(provider))
+                    missing = missing.or(Some(provider));
                 }
                 // Another one may be refused whatever becomes of this one.
                 Err(refusal @ Refusal { wait: Some(_), .. }) => {

@@ -1,8 +1,8 @@
 //! Where the token of a request is, and how it is taken out of there.
 
 use mesh_filters_config::{Errors, HeaderField};
-use mesh_filters_policy::Headers;
 use mesh_filters_policy::pairs::{cookies, query, value_of};
+use mesh_filters_policy::{Headers, is_field_value};
 
 use crate::config::SourceConfig;
 use crate::reason::Reason;
@@ -87,8 +87,10 @@ impl Source {
                 request.remove_if(|name| name.eq_ignore_ascii_case(header.as_str().as_bytes()));
             }
             Self::Cookie(name) => {
-                let kept: Vec<_> =
-                    cookies(request).filter(|it| value_of(it, name).is_none()).collect();
+                // What is no field value must not be written back, see `Headers::set`.
+                let kept: Vec<_> = cookies(request)
+                    .filter(|it| value_of(it, name).is_none() && is_field_value(it))
+                    .collect();
                 let kept = kept.join(b"; ".as_slice());
                 if kept.is_empty() {
                     request.remove_if(|name| name.eq_ignore_ascii_case(b"cookie"));

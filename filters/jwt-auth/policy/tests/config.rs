@@ -13,7 +13,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use cases::jwt_auth;
 use jwt_auth_policy::JwtAuth;
-use mesh_filters_policy::{NoHost, Policy};
+use mesh_filters_policy::{FailureMode, NoHost, Policy};
 use serde_json::{Value, json};
 
 fn errors(config: &Value) -> Vec<String> {
@@ -174,6 +174,171 @@ fn wrong_values_are_refused_where_they_stand() {
     }
 }
 
+/// The README's configuration with its keys from there.
+fn with_jwks(jwks: Value) -> Value {
+    let mut config = with_keys(&[]);
+    config["providers"][0]["jwks"] = jwks;
+    config
+}
+
+fn remote_with(field: &str, value: Value) -> Value {
+    let mut remote = json!({"cluster": "idp", "uri": "https://idp.example.com/keys"});
+    remote[field] = value;
+    remote
+}
+
+#[test]
+fn keys_come_from_one_place() {
+    let (inline, remote) = (json!({"keys": [key("p-256")]}), remote_with("timeout", json!("2s")));
+    for jwks in [
+        json!({"inline": inline, "remote": remote}),
+        json!({"inline": inline, "discovery": remote}),
+        json!({"remote": remote, "discovery": remote}),
+        json!({"inline": inline, "remote": remote, "discovery": remote}),
+    ] {
+        assert_eq!(
+            errors(&with_jwks(jwks)),
+            ["providers[0].jwks: must have exactly one of inline, remote, discovery"]
+        );
+    }
+    for jwks in [
+        json!({"inline": inline}),
+        json!({"remote": remote}),
+        json!({"discovery": remote}),
+        json!({"discovery": remote_with("jwks_cluster", json!("keys"))}),
+    ] {
+        assert_eq!(errors(&with_jwks(jwks)), [""; 0]);
+    }
+}
+
+#[test]
+fn how_keys_are_fetched_has_bounds() {
+    let table = [
+        ("cluster", json!(""), "must not be empty"),
+        ("timeout", json!("9ms"), "must be between \"10ms\" and \"1m\""),
+        ("timeout", json!("61s"), "must be between \"10ms\" and \"1m\""),
+        ("timeout", json!(2), "must be a duration such as"),
+        ("refresh", json!("999ms"), "must be \"1s\" or longer"),
+        ("refresh", json!("0s"), "must be \"1s\" or longer"),
+        ("max_stale", json!(-1), "must be a duration such as"),
+        ("max_bytes", json!("0B"), "must be between \"1B\" and \"1MiB\""),
+        ("max_bytes", json!("2MiB"), "must be between \"1B\" and \"1MiB\""),
+        ("max_bytes", json!(65536), "must be a size such as"),
+        ("interval", json!("1s"), "unknown field; known here: cluster, uri"),
+    ];
+    for (field, value, expected) in table {
+        for place in ["remote", "discovery"] {
+            let found = errors(&with_jwks(json!({ place: remote_with(field, value.clone()) })));
+            let expected = format!("providers[0].jwks.{place}.{field}: {expected}");
+            assert!(found.len() == 1 && found[0].starts_with(&expected), "{expected} in {found:?}");
+        }
+    }
+    let table = [
+        ("timeout", json!("10ms")),
+        ("timeout", json!("1m")),
+        ("refresh", json!("1s")),
+        ("refresh", json!("30d")),
+        ("max_stale", json!("0s")),
+        ("max_bytes", json!("1B")),
+        ("max_bytes", json!("1MiB")),
+    ];
+    for (field, value) in table {
+        let found = errors(&with_jwks(json!({"remote": remote_with(field, value.clone())})));
+        assert!(found.is_empty(), "{field}: {value}: {found:?}");
+    }
+    assert_eq!(
+        errors(&with_jwks(json!({"remote": {}, "discovery": {}}))),
+        [
+            "providers[0].jwks.remote.cluster: is missing",
+            "providers[0].jwks.remote.uri: is missing",
+            "providers[0].jwks.discovery.cluster: is missing",
+            "providers[0].jwks.discovery.uri: is missing",
+        ]
+    );
+}
+
+#[test]
+fn an_address_is_absolute_and_without_credentials() {
+    let bad = [
+        json!(""),
+        json!("/keys"),
+        json!("idp.example.com/keys"),
+        json!("//idp.example.com/keys"),
+        json!("ftp://idp.example.com/keys"),
+        json!("https:///keys"),
+        json!("https://user@idp.example.com/keys"),
+        json!("https://user:password@idp.example.com/keys"),
+        json!("https://idp.example.com/keys#all"),
+        json!("https://idp.example.com/a b"),
+        json!("https://idp.example.com:99999/keys"),
+        json!("https://idp.example.com:/keys"),
+    ];
+    for uri in bad {
+        for place in ["remote", "discovery"] {
+            let found = errors(&with_jwks(json!({ place: remote_with("uri", uri.clone()) })));
+            let expected = format!("providers[0].jwks.{place}.uri: must be an address such as");
+            assert!(found.len() == 1 && found[0].starts_with(&expected), "{uri}: {found:?}");
+        }
+    }
+    for uri in [
+        "https://idp.example.com",
+        "http://idp.example.com/",
+        "https://idp.example.com:8443/realms/a/keys?all=1",
+        "https://192.0.2.1/keys",
+        "https://[2001:db8::1]:8443/keys",
+    ] {
+        let found = errors(&with_jwks(json!({"remote": remote_with("uri", json!(uri))})));
+        assert!(found.is_empty(), "{uri}: {found:?}");
+    }
+}
+
+#[test]
+fn a_deny_list_that_is_fetched_has_a_place_and_bounds() {
+    let with_deny = |deny: Value| {
+        let mut config = with_keys(&[key("p-256")]);
+        config["deny"] = deny;
+        errors(&config)
+    };
+    let uri = "https://idp.example.com/revoked";
+    for deny in [json!({"cluster": "idp"}), json!({ "uri": uri })] {
+        assert_eq!(with_deny(deny), ["deny: must have both \"cluster\" and \"uri\", or none"]);
+    }
+    assert_eq!(with_deny(json!({"cluster": "idp", "uri": uri, "refresh": "1s"})), [""; 0]);
+    for (field, value, expected) in [
+        ("uri", json!("/revoked"), "deny.uri: must be an address such as"),
+        ("timeout", json!("2m"), "deny.timeout: must be between \"10ms\" and \"1m\""),
+        ("refresh", json!("100ms"), "deny.refresh: must be \"1s\" or longer"),
+        ("max_bytes", json!("2MiB"), "deny.max_bytes: must be between \"1B\" and \"1MiB\""),
+        ("max_stale", json!("1h"), "deny.max_stale: unknown field; known here: jti, sub"),
+    ] {
+        let mut deny = json!({"cluster": "idp", "uri": uri});
+        deny[field] = value;
+        let found = with_deny(deny);
+        assert!(found.len() == 1 && found[0].starts_with(expected), "{expected} in {found:?}");
+    }
+}
+
+#[test]
+fn what_failing_means_is_open_or_closed() {
+    for (field, value, expected) in [
+        ("failure_mode", json!("Open"), "failure_mode: must be \"closed\" or \"open\""),
+        ("failure_mode", json!(true), "failure_mode: must be a string, not"),
+        ("filter_state", json!("yes"), "filter_state: must be"),
+        ("cache", json!({"max_token_bytes": 8192}), "cache.max_token_bytes: must be a size"),
+    ] {
+        let mut config = with_keys(&[key("p-256")]);
+        config[field] = value;
+        let found = errors(&config);
+        assert!(found.len() == 1 && found[0].starts_with(expected), "{expected} in {found:?}");
+    }
+    for (value, mode) in [("open", FailureMode::Open), ("closed", FailureMode::Closed)] {
+        let mut config = with_keys(&[key("p-256")]);
+        config["failure_mode"] = json!(value);
+        let configured = JwtAuth::configure(config.to_string().as_bytes(), &NoHost).unwrap();
+        assert_eq!(configured.policy.failure_mode(), mode);
+    }
+}
+
 #[test]
 fn two_providers_of_one_name_are_refused() {
     let mut config = with_keys(&[key("rsa-2048")]);
@@ -293,4 +458,23 @@ fn counters_are_named_by_provider_and_reason() {
     let counters = JwtAuth::configure(config.as_bytes(), &NoHost).unwrap().policy.counters();
     assert!(counters.contains(&"jwt_auth.requests.provider.corp.reason.expired".into()));
     assert!(counters.contains(&"jwt_auth.requests.reason.no_rule".into()));
+    assert!(!counters.iter().any(|counter| counter.contains("fetches")));
+}
+
+#[test]
+fn fetches_are_counted_where_there_are_any() {
+    let mut config = with_jwks(json!({"remote": remote_with("timeout", json!("2s"))}));
+    config["deny"] = json!({"cluster": "idp", "uri": "https://idp.example.com/revoked"});
+    let config = config.to_string();
+    let counters = JwtAuth::configure(config.as_bytes(), &NoHost).unwrap().policy.counters();
+    let of_fetches: Vec<_> = counters.iter().filter(|it| it.contains("fetches")).collect();
+    assert_eq!(
+        of_fetches,
+        [
+            "jwt_auth.key_fetches.provider.corp.result.ok",
+            "jwt_auth.key_fetches.provider.corp.result.failed",
+            "jwt_auth.deny_list_fetches.result.ok",
+            "jwt_auth.deny_list_fetches.result.failed",
+        ]
+    );
 }

@@ -50,7 +50,12 @@ fn configs(document: &str) -> Vec<Value> {
 
 fn find_configs(value: &Value, found: &mut Vec<Value>) {
     match value {
-        Value::Object(fields) if fields.contains_key("providers") => found.push(value.clone()),
+        // What has a type is Envoy's own.
+        Value::Object(fields)
+            if fields.contains_key("providers") && !fields.contains_key("@type") =>
+        {
+            found.push(value.clone());
+        }
         Value::Object(fields) => fields.values().for_each(|it| find_configs(it, found)),
         Value::Array(items) => items.iter().for_each(|it| find_configs(it, found)),
         Value::String(text) if text.starts_with('{') => {

@@ -23,6 +23,8 @@ impl fmt::Display for Step<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Root => Ok(()),
+            // An empty key is shown, or the path would be that of what holds it.
+            Self::Key(parent, "") => write!(f, "{}", Self::Key(parent, "\"\"")),
             Self::Key(Self::Root, key) => f.write_str(key),
             Self::Key(parent, key) => write!(f, "{parent}.{key}"),
             Self::Index(parent, index) => write!(f, "{parent}[{index}]"),

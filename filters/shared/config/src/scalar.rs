@@ -212,7 +212,9 @@ impl HttpUri {
         let host = uri.authority()?;
         let fits = (*scheme == Scheme::HTTP || *scheme == Scheme::HTTPS)
             && !host.host().is_empty()
-            && !host.as_str().contains('@');
+            && !host.as_str().contains('@')
+            // What follows the host is a port, though the parser takes any number.
+            && (host.host() == host.as_str() || host.port().is_some());
         fits.then_some(Self(uri))
     }
 

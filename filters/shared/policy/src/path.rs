@@ -11,7 +11,7 @@
 //! | an empty segment, as in `//` | merged by some |
 //! | `%2f`, `%5c`, `\` | a separator for some |
 //! | `;` | begins a path parameter for Java servers, which drop it: `/..;/` |
-//! | `%00` and other control characters | ends the path for some |
+//! | `%00` and other control characters; bare ones also in the query | ends the path for some |
 //! | `%` without two hex digits | kept, dropped or refused |
 //!
 //! Envoy's `normalize_path`, `merge_slashes` and
@@ -42,6 +42,11 @@ impl<'a> RequestPath<'a> {
     /// # Errors
     /// If servers are known to read it differently.
     pub fn parse(target: &'a [u8]) -> Result<Self, AmbiguousPath> {
+        // No part of a target has any (RFC 3986), so the query that a filter writes back
+        // has none either.
+        if target.iter().any(u8::is_ascii_control) {
+            return Err(AmbiguousPath);
+        }
         let end = target.iter().position(|byte| matches!(byte, b'?' | b'#'));
         let raw = end.and_then(|end| target.get(..end)).unwrap_or(target);
         // `OPTIONS *` asks about the server as a whole (RFC 9110 section 7.1).

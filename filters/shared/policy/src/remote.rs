@@ -23,7 +23,7 @@ use std::time::Duration;
 use mesh_filters_config::HttpUri;
 
 use crate::callout::{CalloutError, HttpRequest, HttpResponse};
-use crate::host::{Host, NotShared, Version};
+use crate::host::{Host, NotShared, Shared, Version};
 use crate::policy::Env;
 use crate::time::Monotonic;
 
@@ -102,8 +102,17 @@ struct Local {
     revision: u64,
     /// Whether to fetch although it is not due.
     wanted: bool,
-    /// Which answer is awaited, if this worker fetches.
-    fetching: Option<u32>,
+    /// What is awaited, if this worker fetches.
+    fetching: Option<Attempt>,
+}
+
+/// A fetch under way.
+#[derive(Debug, Clone, Copy, Default)]
+struct Attempt {
+    /// Which answer is awaited.
+    step: u32,
+    /// The lease that it was begun with.
+    lease: u64,
 }
 
 /// What came of it, and what is to be done.
@@ -176,6 +185,11 @@ impl Record {
         now.as_nanos() < self.lease
     }
 
+    /// The lease, if it is another than this one, which is given back.
+    fn lease_without(&self, own: u64) -> u64 {
+        if self.lease == own { 0 } else { self.lease }
+    }
+
     fn may_refetch(&self, now: Monotonic) -> bool {
         now >= Monotonic::from_nanos(self.tried).later(COOL_DOWN)
     }
@@ -237,16 +251,20 @@ impl Remote {
         if record.revision != local.revision || record.is_leased(now) {
             return true;
         }
-        local.wanted |= record.may_refetch(now);
+        // What was wanted before and may not be fetched now has been fetched.
+        local.wanted = record.may_refetch(now);
         local.wanted
     }
 
-    /// What the workers know now; this worker's own knowledge where nothing is
-    /// shared.
+    /// What the workers know now; this worker's own knowledge where nothing that can
+    /// be read is shared.
     fn record(&self, host: &dyn Host, local: &Local) -> (Record, Option<Version>) {
-        let shared = host.shared(&self.record_key);
-        let decoded = shared.and_then(|it| Some((Record::decode(&it.value)?, Some(it.version))));
-        decoded.unwrap_or((local.record, None))
+        match host.shared(&self.record_key) {
+            Some(Shared { value, version }) => {
+                (Record::decode(&value).unwrap_or(local.record), Some(version))
+            }
+            None => (local.record, None),
+        }
     }
 
     /// Looks whether there is a new document, or a need to fetch one.
@@ -256,6 +274,7 @@ impl Remote {
         let (record, version) = self.record(env.host, &local);
         let mut turn = Turn { changed: record != local.record, ..Turn::default() };
         local.record = record;
+        local.wanted &= record.may_refetch(now);
         if self.is_expired(record, now) {
             if local.revision != 0 {
                 local.revision = 0;
@@ -266,7 +285,7 @@ impl Remote {
         }
         if self.is_due(now, &local) && self.lease(env.host, now, version, &mut local) {
             local.wanted = false;
-            local.fetching = Some(0);
+            local.fetching = Some(Attempt { step: 0, lease: local.record.lease });
             let Settings { cluster, uri, .. } = &self.settings;
             turn.request = Some(self.request(cluster.clone(), uri));
         }
@@ -346,10 +365,10 @@ impl Remote {
         env: &Env<'_>,
     ) -> Turn {
         let mut local = self.local.borrow_mut();
-        let step = local.fetching.take().unwrap_or_default();
+        let Attempt { step, lease } = local.fetching.take().unwrap_or_default();
         let (place, read) = match read(answer, kind, step) {
             Ok((Step::Follow { cluster, uri }, _)) if step + 1 < MAX_STEPS => {
-                local.fetching = Some(step + 1);
+                local.fetching = Some(Attempt { step: step + 1, lease });
                 let request = Some(self.request(cluster, &uri));
                 return Turn { request, next_tick: LOOK_OFTEN, ..Turn::default() };
             }
@@ -360,24 +379,27 @@ impl Remote {
             Err(problem) => (self.settings.uri.to_string(), Err(problem)),
         };
         let event = match read {
-            Ok(document) => self.publish(document, env.host, &mut local),
+            Ok(document) => self.publish(document, lease, env.host, &mut local),
             Err(problem) => {
-                self.put_off(env.host, &mut local);
+                self.put_off(lease, env.host, &mut local);
                 Event::Failed(format!("cannot use {place}: {problem}"))
             }
         };
         Turn { event: Some(event), changed: true, next_tick: LOOK_OFTEN, ..Turn::default() }
     }
 
-    fn publish(&self, document: Vec<u8>, host: &dyn Host, local: &mut Local) -> Event {
+    fn publish(&self, document: Vec<u8>, lease: u64, host: &dyn Host, local: &mut Local) -> Event {
         let shared = host.shared(&self.document_key).map(|it| it.value).unwrap_or_default();
         let old = shared.split_first_chunk::<8>().map(|(revision, old)| (*revision, old));
-        let unchanged = old.is_some_and(|(revision, old)| {
-            old == document && u64::from_le_bytes(revision) == local.revision
-        });
-        let mut record = local.record;
+        let old = old.map(|(revision, old)| (u64::from_le_bytes(revision), old));
+        let unchanged =
+            old.is_some_and(|(revision, old)| old == document && revision == local.revision);
+        // As it is now: if the answer came late, another has fetched meanwhile.
+        let mut record = self.record(host, local).0;
         if !unchanged {
-            record.revision += 1;
+            let newest = old.map_or(0, |(revision, _)| revision).max(record.revision);
+            // Zero would be none.
+            record.revision = newest.checked_add(1).unwrap_or(1);
             let shared = [record.revision.to_le_bytes().as_slice(), &document].concat();
             // Kept by this worker at least, if the host does not share it.
             let _ = host.share(&self.document_key, &shared, None);
@@ -391,7 +413,7 @@ impl Remote {
             tried: now.as_nanos(),
             failures: 0,
             due: now.later(refresh.saturating_sub(sooner)).as_nanos(),
-            lease: 0,
+            lease: record.lease_without(lease),
             ..record
         };
         let _ = host.share(&self.record_key, &record.encode(), None);
@@ -400,9 +422,13 @@ impl Remote {
         if unchanged { Event::Unchanged } else { Event::Fetched(document) }
     }
 
-    fn put_off(&self, host: &dyn Host, local: &mut Local) {
+    fn put_off(&self, lease: u64, host: &dyn Host, local: &mut Local) {
         let now = host.monotonic();
-        let record = local.record;
+        let record = self.record(host, local).0;
+        if record.lease != lease {
+            // The answer came late, and another is at it or has done it.
+            return;
+        }
         let doublings = u32::try_from(record.failures).unwrap_or(u32::MAX).min(5);
         let longest = (FIRST_BACK_OFF * 2_u32.pow(doublings)).min(LONGEST_BACK_OFF);
         let half = longest / 2;
@@ -412,7 +438,7 @@ impl Remote {
             tried: now.as_nanos(),
             failures: record.failures.saturating_add(1),
             due: now.later(wait).as_nanos(),
-            lease: 0,
+            lease: record.lease_without(lease),
             ..record
         };
         let _ = host.share(&self.record_key, &record.encode(), None);

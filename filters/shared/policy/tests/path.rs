@@ -58,6 +58,8 @@ fn a_path_that_servers_read_differently_is_refused() {
         "/a/%2e",
         "//a",
         "/a//b",
+        "/a?b=\u{1}",
+        "/a#\r\n?b",
         "/a//",
         "/a%2fb",
         "/a%2Fb",

@@ -1,0 +1,4 @@
+//! libFuzzer at [`fuzz::config`].
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::config::run(data));
