@@ -202,11 +202,9 @@ async fn a_shadow_limit_counts_and_refuses_nobody(cx: &Cx) -> Result<()> {
 }
 
 async fn a_missing_key_is_what_the_limit_says(cx: &Cx) -> Result<()> {
-    for (what, expected) in [
-        ("deny", [429, 429, 429]),
-        ("skip", [200, 200, 200]),
-        ("share", [200, 429, 429]),
-    ] {
+    for (what, expected) in
+        [("deny", [429, 429, 429]), ("skip", [200, 200, 200]), ("share", [200, 429, 429])]
+    {
         let mut limit = once("keyed", 1);
         limit["missing_key"] = json!(what);
         let name = format!("missing {what}");
@@ -222,10 +220,12 @@ async fn a_missing_key_is_what_the_limit_says(cx: &Cx) -> Result<()> {
 }
 
 async fn an_address_is_that_of_a_trusted_hop(cx: &Cx) -> Result<()> {
-    let by_ip = |trusted_hops| json!({
-        "limits": [{"name": "ip", "key": [{"client_ip": {"trusted_hops": trusted_hops}}],
-                    "rate": {"requests": 1, "per": "1h"}}],
-    });
+    let by_ip = |trusted_hops| {
+        json!({
+            "limits": [{"name": "ip", "key": [{"client_ip": {"trusted_hops": trusted_hops}}],
+                        "rate": {"requests": 1, "per": "1h"}}],
+        })
+    };
     let xff = |value: &str| Request::get("/").header("x-forwarded-for", value);
     // Envoy has added the address of the connection, which is the first hop.
     let gateway = start(cx, "two hops", by_ip(2), 1).await?;
@@ -278,7 +278,13 @@ async fn a_request_costs_what_it_says(cx: &Cx) -> Result<()> {
     limit["cost"] = json!({"request_header": "x-cost", "default": 2, "max": 6});
     let gateway = start(cx, "cost", json!({"limits": [limit]}), 1).await?;
     for (index, (cost, left)) in [
-        ("3", 7), ("", 8), ("0", 8), ("-5", 8), ("1e3", 8), ("6", 4), ("7", 4),
+        ("3", 7),
+        ("", 8),
+        ("0", 8),
+        ("-5", 8),
+        ("1e3", 8),
+        ("6", 4),
+        ("7", 4),
         ("99999999999999999999999999", 4),
     ]
     .into_iter()

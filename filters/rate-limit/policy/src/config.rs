@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use mesh_filters_config::{
-    Bounded, Decode, HeaderField, Identifier, Node, NonEmpty, object,
-};
+use mesh_filters_config::{Bounded, Decode, HeaderField, Identifier, Node, NonEmpty, object};
 use mesh_filters_policy::claims::ClaimSelector;
 use mesh_filters_policy::matcher::RequestMatch;
 

@@ -15,7 +15,7 @@ use crate::config::{Config, HeadersConfig, MissingKey, ReplyConfig, Scope};
 use crate::gcra::{Level, Refused};
 use crate::headers::{self, Standing};
 use crate::limit::{Demand, Limit, Rate, Seed};
-use crate::table::{Fingerprint, OwnShards, SharedShards, Shards, Table, Taken};
+use crate::table::{Fingerprint, OwnShards, Shards, SharedShards, Table, Taken};
 
 /// The shared value that holds the key of the hash.
 const SEED: &str = "mesh-filters/rate-limit/seed";
@@ -93,9 +93,8 @@ impl Policy for RateLimit {
     fn counters(&self) -> Vec<String> {
         let of_limits = self.0.limits.iter().flat_map(|limit| {
             let name = limit.name.as_str();
-            Outcome::ALL.map(|(_, outcome)| {
-                format!("rate_limit.requests.limit.{name}.outcome.{outcome}")
-            })
+            Outcome::ALL
+                .map(|(_, outcome)| format!("rate_limit.requests.limit.{name}.outcome.{outcome}"))
         });
         of_limits.chain(["rate_limit.requests.outcome.unlimited".to_owned()]).collect()
     }
@@ -151,10 +150,7 @@ impl Compiled {
                 }
                 None => {
                     let name = given.limit.as_str();
-                    errors.add(
-                        format_args!("{at}.limit"),
-                        format!("there is no limit \"{name}\""),
-                    );
+                    errors.add(format_args!("{at}.limit"), format!("there is no limit \"{name}\""));
                 }
             }
         }
@@ -175,7 +171,12 @@ impl Compiled {
         }
     }
 
-    fn with_table<T>(&self, limit: usize, host: &dyn Host, work: impl FnOnce(&Table<'_>) -> T) -> T {
+    fn with_table<T>(
+        &self,
+        limit: usize,
+        host: &dyn Host,
+        work: impl FnOnce(&Table<'_>) -> T,
+    ) -> T {
         let shared = SharedShards::new(host, &self.shared_keys);
         let scope = self.limits.get(limit).map_or(Scope::Host, |limit| limit.scope);
         let shards: &dyn Shards = match scope {
@@ -393,7 +394,10 @@ impl RateLimitStream {
         }
         let tightest = headers::tightest(&self.standings).map(|it| it.limit.clone());
         let deciding = charges.iter().map(|charge| charge.limit).find(|limit| {
-            policy.limits.get(*limit).is_some_and(|it| Some(it.name.as_str()) == tightest.as_deref())
+            policy
+                .limits
+                .get(*limit)
+                .is_some_and(|it| Some(it.name.as_str()) == tightest.as_deref())
         });
         // One count a limit, whatever the number of its rates: the gravest.
         for limit in 0..policy.limits.len() {

@@ -241,9 +241,7 @@ impl<'a> Table<'a> {
                 Ok(changed) => changed,
                 Err(taken) => return taken,
             };
-            entry.copy_from_slice(
-                &[fingerprint.to_le_bytes(), new.0.to_le_bytes()].concat(),
-            );
+            entry.copy_from_slice(&[fingerprint.to_le_bytes(), new.0.to_le_bytes()].concat());
             match self.shards.write(number, &bytes, version) {
                 Ok(()) => return taken,
                 Err(NotShared::Changed) => {}

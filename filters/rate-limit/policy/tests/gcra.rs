@@ -78,10 +78,7 @@ fn a_cost_is_that_many_requests_at_once() {
     assert!(quota.admit(tat, at(START), 4).is_err());
     assert!(quota.admit(tat, at(START), 3).is_ok());
     // What is more than the burst can never be admitted, and says so.
-    assert_eq!(
-        quota.admit(Tat::default(), at(START), 11),
-        Err(Refused { retry_after: None })
-    );
+    assert_eq!(quota.admit(Tat::default(), at(START), 11), Err(Refused { retry_after: None }));
     assert_eq!(
         quota.admit(Tat::default(), at(START), u64::MAX),
         Err(Refused { retry_after: None })

@@ -16,7 +16,7 @@ use mesh_filters_policy::testing::FakeHost;
 use mesh_filters_policy::{Host, Monotonic, NoHost};
 use proptest::prelude::*;
 use rate_limit_policy::gcra::{Quota, Refused};
-use rate_limit_policy::table::{Fingerprint, OwnShards, SharedShards, Shards, Table, Taken};
+use rate_limit_policy::table::{Fingerprint, OwnShards, Shards, SharedShards, Table, Taken};
 
 const CAPACITY: usize = 256;
 

@@ -81,7 +81,8 @@ impl RequestMatch {
     /// Whether this request is one that the rule is about. `path` is its path,
     /// which the caller has read already.
     pub fn matches(&self, request: &Headers, path: &RequestPath<'_>) -> bool {
-        self.path.as_ref().is_none_or(|it| it.matches(path)) && self.matches_apart_from_path(request)
+        self.path.as_ref().is_none_or(|it| it.matches(path))
+            && self.matches_apart_from_path(request)
     }
 
     /// The same for a request whose path can be read in more than one way: whether there
