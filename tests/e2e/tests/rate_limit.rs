@@ -168,6 +168,21 @@ async fn a_client_is_told_what_it_has_left(cx: &Cx) -> Result<()> {
     counted(&gateway, "wide", "limited", 0).await
 }
 
+async fn the_older_headers_are_there_if_asked_for(cx: &Cx) -> Result<()> {
+    let config = json!({"limits": [once("all", 2)], "headers": "legacy"});
+    let gateway = start(cx, "legacy", config, 1).await?;
+    for (status, left) in [(200, "1"), (200, "0"), (429, "0")] {
+        let answer = get(&gateway, of("alice")).await?;
+        ensure!(answer.status == status, "{answer:?}");
+        ensure!(answer.header("x-ratelimit-limit").as_deref() == Some("1"), "{answer:?}");
+        ensure!(answer.header("x-ratelimit-remaining").as_deref() == Some(left), "{answer:?}");
+        let reset: u64 = answer.header("x-ratelimit-reset").unwrap().parse()?;
+        ensure!((3_590..=7_200).contains(&reset), "{answer:?}");
+        ensure!(answer.header("ratelimit").is_none(), "{answer:?}");
+    }
+    Ok(())
+}
+
 async fn a_refused_request_uses_up_nothing_of_the_others(cx: &Cx) -> Result<()> {
     let mut by_path = once("by-path", 1);
     by_path["match"] = json!({"path": {"prefix": "/rare"}});
@@ -409,6 +424,10 @@ fn main() -> ExitCode {
     suite.trial("four workers admit exactly the burst", four_workers_admit_exactly_the_burst);
     suite.trial("time gives back what the rate says", time_gives_back_what_the_rate_says);
     suite.trial("a client is told what it has left", a_client_is_told_what_it_has_left);
+    suite.trial(
+        "the older headers are there if asked for",
+        the_older_headers_are_there_if_asked_for,
+    );
     suite.trial(
         "a refused request uses up nothing of the others",
         a_refused_request_uses_up_nothing_of_the_others,

@@ -157,7 +157,10 @@ macro_rules! words {
             fn decode(node: &Node<'_>) -> Option<Self> {
                 match node.string()? {
                     $( $word => Some(Self::$variant), )+
-                    _ => node.refuse(concat!("must be one of" $(, " \"", $word, "\"")+)),
+                    _ => {
+                        let words = [$($word),+].join("\", \"");
+                        node.refuse(format!("must be one of \"{words}\""))
+                    }
                 }
             }
         }

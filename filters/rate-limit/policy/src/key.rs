@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use mesh_filters_config::Errors;
 use mesh_filters_policy::claims::ClaimPath;
-use mesh_filters_policy::matcher::{MAX_PAIRS, RequestView};
+use mesh_filters_policy::matcher::RequestView;
 use mesh_filters_policy::pairs;
 use serde_json::Value;
 
@@ -64,16 +64,14 @@ impl KeyPart {
                 network(address, *ipv4_prefix, *ipv6_prefix)?.into_bytes()
             }
             Self::Header(name) => joined(request.headers.values(name)),
+            // All pairs are looked at, however many: a client that could push the one
+            // that counts out of sight would not be limited.
             Self::Cookie(name) => joined(
-                pairs::cookies(request.headers)
-                    .take(MAX_PAIRS)
-                    .filter_map(|pair| pairs::value_of(pair, name)),
+                pairs::cookies(request.headers).filter_map(|pair| pairs::value_of(pair, name)),
             ),
-            Self::Query(name) => joined(
-                pairs::query(request.headers.first(":path").unwrap_or_default())
-                    .take(MAX_PAIRS)
-                    .filter_map(|pair| pairs::value_of(pair, name)),
-            ),
+            Self::Query(name) => {
+                joined(pairs::form(request.headers.first(":path").unwrap_or_default(), name))
+            }
             Self::Claim(path) => match request.claims().find(path)? {
                 Value::String(text) => text.clone().into_bytes(),
                 Value::Null => return None,
@@ -83,20 +81,35 @@ impl KeyPart {
         Some(value).filter(|value| !value.is_empty())
     }
 
-    /// A letter for the kind, so that a header's value is never taken for a cookie's.
-    pub fn kind(&self) -> u8 {
-        match self {
-            Self::ClientIp { .. } => b'i',
-            Self::Header(_) => b'h',
-            Self::Cookie(_) => b'c',
-            Self::Query(_) => b'q',
-            Self::Claim(_) => b'j',
+    /// What this part is of a client that an operator names: an address stands for
+    /// the network that it is in.
+    ///
+    /// # Errors
+    /// What would be right.
+    pub fn named(&self, text: &str) -> Result<Vec<u8>, &'static str> {
+        if text.is_empty() {
+            return Err("must not be empty");
         }
+        let Self::ClientIp { ipv4_prefix, ipv6_prefix, .. } = self else {
+            return Ok(text.into());
+        };
+        let network = text
+            .parse::<IpAddr>()
+            .ok()
+            .and_then(|it| network(it.to_canonical(), *ipv4_prefix, *ipv6_prefix));
+        network.map(String::into_bytes).ok_or("must be an address such as \"10.1.2.3\"")
     }
 }
 
-fn joined<'a>(values: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
-    values.collect::<Vec<_>>().join(b",".as_slice())
+fn joined<T: AsRef<[u8]>>(values: impl Iterator<Item = T>) -> Vec<u8> {
+    let mut joined = Vec::new();
+    for (index, value) in values.enumerate() {
+        if index > 0 {
+            joined.push(b',');
+        }
+        joined.extend_from_slice(value.as_ref());
+    }
+    joined
 }
 
 /// The network that the address is in, without its length: `10.1.2.3`, `2001:db8::`.

@@ -22,6 +22,8 @@ pub(crate) struct Limit {
     pub name: Identifier,
     matcher: RequestMatch,
     key: Vec<KeyPart>,
+    /// A text that only the same key has.
+    definition: String,
     pub missing_key: MissingKey,
     rates: Vec<Rate>,
     overrides: HashMap<Vec<Vec<u8>>, Vec<Rate>>,
@@ -77,9 +79,9 @@ impl Seed {
         write(&rate.requests.to_le_bytes());
         write(&rate.per.as_nanos().to_le_bytes());
         write(&rate.quota.burst().to_le_bytes());
+        write(limit.definition.as_bytes());
         let quota = hasher.finish().max(1);
-        for (part, value) in limit.key.iter().zip(key) {
-            hasher.write_u8(part.kind());
+        for value in key {
             match value {
                 Some(value) => {
                     hasher.write_u64(u64::try_from(value.len()).unwrap_or(u64::MAX));
@@ -136,15 +138,17 @@ impl Limit {
     pub fn compile(index: usize, config: &LimitConfig, errors: &Errors) -> Option<Self> {
         let at = format!("limits[{index}]");
         let rates = Rate::compile(config.rate.as_ref(), config.rates.as_ref(), &at, errors);
-        let key = config
+        let key: Vec<_> = config
             .key
             .iter()
             .enumerate()
-            .filter_map(|(part, it)| KeyPart::compile(it, &format!("{at}.key[{part}]"), errors))
+            .map(|(part, it)| KeyPart::compile(it, &format!("{at}.key[{part}]"), errors))
             .collect();
+        let key = key.into_iter().collect::<Option<Vec<_>>>()?;
         Some(Self {
             name: config.name.clone(),
             matcher: config.r#match.clone(),
+            definition: format!("{key:?}"),
             key,
             missing_key: config.missing_key,
             rates,
@@ -156,20 +160,27 @@ impl Limit {
         })
     }
 
-    /// Gives one key other rates.
-    ///
-    /// # Errors
-    /// What is wrong with the key.
-    pub fn give(&mut self, key: &[String], rates: Vec<Rate>) -> Result<(), String> {
+    /// Gives the key that stands at `at` other rates.
+    pub fn give(&mut self, key: &[String], rates: Vec<Rate>, at: &str, errors: &Errors) {
         let parts = self.key.len();
         if key.len() != parts {
-            return Err(format!("must have {parts} values, one for each part of the limit's key"));
+            let problem = match parts {
+                0 => "the limit has no key, so there is one client, whose rate is the limit's",
+                1 => "must have one value, for the one part of the limit's key",
+                _ => &format!("must have {parts} values, one for each part of the limit's key"),
+            };
+            return errors.add(at, problem);
         }
-        let key = key.iter().map(|value| value.as_bytes().to_vec()).collect();
-        if self.overrides.insert(key, rates).is_some() {
-            return Err("there is another override of this key".into());
+        let mut values = Vec::with_capacity(parts);
+        for (index, (part, text)) in self.key.iter().zip(key).enumerate() {
+            match part.named(text) {
+                Ok(value) => values.push(value),
+                Err(problem) => errors.add(format_args!("{at}[{index}]"), problem),
+            }
         }
-        Ok(())
+        if values.len() == parts && self.overrides.insert(values, rates).is_some() {
+            errors.add(at, "there is another override of this key");
+        }
     }
 
     /// What the limit asks of a request.

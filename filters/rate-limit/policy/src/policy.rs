@@ -142,17 +142,21 @@ impl Compiled {
         for (index, given) in config.overrides.iter().enumerate() {
             let at = format!("overrides[{index}]");
             let rates = Rate::compile(given.rate.as_ref(), given.rates.as_ref(), &at, errors);
-            match limits.iter_mut().find(|limit| limit.name == given.limit) {
-                Some(limit) => {
-                    if let Err(problem) = limit.give(&given.key, rates) {
-                        errors.add(format_args!("{at}.key"), problem);
-                    }
-                }
-                None => {
-                    let name = given.limit.as_str();
-                    errors.add(format_args!("{at}.limit"), format!("there is no limit \"{name}\""));
-                }
+            // One that is there and not among these has a mistake of its own.
+            if let Some(limit) = limits.iter_mut().find(|limit| limit.name == given.limit) {
+                limit.give(&given.key, rates, &format!("{at}.key"), errors);
+            } else if !config.limits.iter().any(|limit| limit.name == given.limit) {
+                let known: Vec<_> = config.limits.iter().map(|it| it.name.as_str()).collect();
+                let (name, known) = (given.limit.as_str(), known.join(", "));
+                errors.add(
+                    format_args!("{at}.limit"),
+                    format!("there is no limit \"{name}\"; known: {known}"),
+                );
             }
+        }
+        if !config.reply.content_type.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            let problem = "must be a media type such as \"application/json\"";
+            errors.add("reply.content_type", problem);
         }
         let capacity = usize::try_from(config.capacity.get()).unwrap_or(usize::MAX);
         let filter = ["plugin_root_id", "plugin_name"]
@@ -276,8 +280,11 @@ impl Stream for RateLimitStream {
                 let reset = refused.retry_after;
                 let level = Level { remaining: 0, reset: reset.unwrap_or(charge.rate.per) };
                 let tightest = policy.standing(&charge, level);
-                let others: Vec<_> =
-                    charges.iter().map(|charge| policy.standing(charge, level)).collect();
+                let others: Vec<_> = charges
+                    .iter()
+                    .filter(|charge| !policy.is_shadow(charge.limit))
+                    .map(|charge| policy.standing(charge, level))
+                    .collect();
                 let mut headers = headers::describe(policy.headers, &others, &tightest);
                 if let Some(after) = reset {
                     headers.push(("retry-after", headers::seconds(after).max(1).to_string()));

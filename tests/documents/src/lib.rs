@@ -1,0 +1,12 @@
+//! What the tests of the filters' documents have in common: the JSON Schema of a
+//! configuration is current, and a README's tables, configurations and links are right.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "code of tests"
+)]
+
+pub mod readme;
+pub mod schema;
