@@ -2,7 +2,7 @@
 
 # Each filter <name> is the crates <name> (what the proxy loads) and
 # <name>-policy (what decides, and is tested without a proxy).
-FILTERS := jwt-auth canary-routing
+FILTERS := jwt-auth canary-routing rate-limit
 
 POLICIES := mesh-filters-policy mesh-filters-config $(FILTERS:%=%-policy)
 # These reach host calls, which only a proxy can link.

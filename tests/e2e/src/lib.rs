@@ -9,14 +9,17 @@
 )]
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use harness::bootstrap::{Bootstrap, ConfigForm};
-use harness::client;
+use harness::client::{self, Request};
 use harness::envoy::{Envoy, Options};
-use harness::trial::Fixture;
+use harness::trial::{Cx, Fixture};
 use harness::upstream::Upstream;
 use harness::wait;
 use serde_json::{Value, json};
@@ -73,7 +76,7 @@ impl Gateway {
     pub async fn details(&self, mark: &str) -> Result<String> {
         let path = self.log.path().join("access");
         wait::until(SOON, &format!("{mark:?} in the access log"), async || {
-            let log = std::fs::read_to_string(&path).ok()?;
+            let log = fs::read_to_string(&path).ok()?;
             log.lines()
                 .find_map(|line| Some(line.split_once('\t')?).filter(|it| it.0 == mark))
                 .map(|(_, details)| details.to_owned())
@@ -82,7 +85,68 @@ impl Gateway {
     }
 }
 
-fn with_access_log(bootstrap: Bootstrap, path: &std::path::Path) -> Bootstrap {
+/// An Envoy that reads its listeners from a file.
+pub struct Reloadable {
+    /// The proxy.
+    pub envoy: Arc<Envoy>,
+    /// Kept for as long as Envoy may send to it.
+    _upstream: Upstream,
+    dir: TempDir,
+}
+
+impl Reloadable {
+    /// Starts Envoy with two workers, and with the listeners of `bootstrap`.
+    pub async fn start(cx: &Cx, bootstrap: Bootstrap) -> Result<Self> {
+        let dir = TempDir::new()?;
+        let upstream = Upstream::start().await?;
+        let mut bootstrap = bootstrap.cluster_endpoint("upstream", upstream.addr())?;
+        move_into_place(dir.path(), &listeners(&bootstrap))?;
+        bootstrap = bootstrap.edit(|bootstrap| {
+            bootstrap["static_resources"].as_object_mut().unwrap().remove("listeners");
+            bootstrap["node"] = json!({"id": "test", "cluster": "test"});
+            bootstrap["dynamic_resources"] = json!({"lds_config": {
+                "resource_api_version": "V3",
+                "path_config_source": {"path": dir.path().join("lds.json")},
+            }});
+        });
+        let options = Options { concurrency: 2, ..Options::default() };
+        let envoy = cx.envoy(bootstrap, options).await?;
+        Ok(Self { envoy, _upstream: upstream, dir })
+    }
+
+    /// Gives Envoy the listeners of `bootstrap`.
+    pub fn update(&self, bootstrap: &Bootstrap) -> Result<()> {
+        move_into_place(self.dir.path(), &listeners(bootstrap))
+    }
+
+    /// The status that a request gets.
+    pub async fn status(&self, request: Request) -> Result<u16> {
+        Ok(client::h1(self.address(), request).await?.status)
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.envoy.listener("ingress")
+    }
+}
+
+/// The listeners of a bootstrap, on a port that stays the same through updates.
+fn listeners(bootstrap: &Bootstrap) -> Value {
+    let mut listeners = bootstrap.value()["static_resources"]["listeners"].clone();
+    for listener in listeners.as_array_mut().unwrap() {
+        listener["@type"] = json!("type.googleapis.com/envoy.config.listener.v3.Listener");
+        listener["address"]["socket_address"]["port_value"] = json!(0);
+    }
+    json!({"resources": listeners})
+}
+
+/// Envoy watches for a file that is moved into place.
+fn move_into_place(dir: &Path, content: &Value) -> Result<()> {
+    let new = dir.join("lds.new");
+    fs::write(&new, content.to_string())?;
+    fs::rename(new, dir.join("lds.json")).context("moving the file into place")
+}
+
+fn with_access_log(bootstrap: Bootstrap, path: &Path) -> Bootstrap {
     bootstrap.hcm(|hcm| {
         hcm["access_log"] = json!([{
             "name": "envoy.access_loggers.file",
@@ -153,6 +217,11 @@ pub async fn send(addr: SocketAddr, request: &cases::Request, mark: &str) -> Res
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
     Ok(Answer { status, headers })
+}
+
+/// The project's own bootstrap for rate-limit, with this configuration in it.
+pub fn rate_limit(config: ConfigForm) -> Result<Bootstrap> {
+    Bootstrap::load("envoy-config/rate-limit.yaml")?.filter_config("rate-limit", config)
 }
 
 /// The table's own group of that name: its configuration and its cases.

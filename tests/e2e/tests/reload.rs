@@ -8,84 +8,27 @@
     reason = "code of tests"
 )]
 
-use std::fs;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
-use e2e::{SOON, jwt_auth, token};
+use anyhow::{Result, ensure};
+use e2e::{Reloadable, SOON, jwt_auth, rate_limit, token};
 use harness::bootstrap::{Bootstrap, ConfigForm};
-use harness::client::{self, Request};
-use harness::envoy::{Envoy, Options};
+use harness::client::Request;
 use harness::trial::{Cx, Suite};
-use harness::upstream::Upstream;
 use harness::wait;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-/// An Envoy that reads its listeners from a file.
-struct Reloadable {
-    envoy: Arc<Envoy>,
-    /// Kept for as long as Envoy may send to it.
-    _upstream: Upstream,
-    dir: TempDir,
+fn with_jwt_auth(config: &Value) -> Result<Bootstrap> {
+    jwt_auth(ConfigForm::Struct(config.clone()))
 }
 
-impl Reloadable {
-    async fn start(cx: &Cx, config: &Value) -> Result<Self> {
-        let dir = TempDir::new()?;
-        let upstream = Upstream::start().await?;
-        let mut bootstrap = jwt_auth(ConfigForm::Struct(config.clone()))?
-            .cluster_endpoint("upstream", upstream.addr())?;
-        write(dir.path(), &listeners(&bootstrap))?;
-        bootstrap = bootstrap.edit(|bootstrap| {
-            bootstrap["static_resources"].as_object_mut().unwrap().remove("listeners");
-            bootstrap["node"] = json!({"id": "test", "cluster": "test"});
-            bootstrap["dynamic_resources"] = json!({"lds_config": {
-                "resource_api_version": "V3",
-                "path_config_source": {"path": dir.path().join("lds.json")},
-            }});
-        });
-        let options = Options { concurrency: 2, ..Options::default() };
-        let envoy = cx.envoy(bootstrap, options).await?;
-        Ok(Self { envoy, _upstream: upstream, dir })
-    }
-
-    fn update(&self, config: &Value) -> Result<()> {
-        write(self.dir.path(), &listeners(&jwt_auth(ConfigForm::Struct(config.clone()))?))
-    }
-
-    async fn status(&self, request: Request) -> Result<u16> {
-        Ok(client::h1(self.address(), request).await?.status)
-    }
-
-    fn address(&self) -> SocketAddr {
-        self.envoy.listener("ingress")
-    }
-}
-
-/// The listeners of a bootstrap, on a port that stays the same through updates.
-fn listeners(bootstrap: &Bootstrap) -> Value {
-    let mut listeners = bootstrap.value()["static_resources"]["listeners"].clone();
-    for listener in listeners.as_array_mut().unwrap() {
-        listener["@type"] = json!("type.googleapis.com/envoy.config.listener.v3.Listener");
-        listener["address"]["socket_address"]["port_value"] = json!(0);
-    }
-    json!({"resources": listeners})
-}
-
-/// Envoy watches for a file that is moved into place.
-fn write(dir: &Path, content: &Value) -> Result<()> {
-    let new: PathBuf = dir.join("lds.new");
-    fs::write(&new, content.to_string())?;
-    fs::rename(new, dir.join("lds.json")).context("moving the file into place")
+fn with_rate_limit(config: &Value) -> Result<Bootstrap> {
+    rate_limit(ConfigForm::Struct(config.clone()))
 }
 
 async fn a_bad_update_changes_nothing(cx: &Cx) -> Result<()> {
     let good = e2e::jwt_auth_group("readme")?.config;
-    let reloadable = Reloadable::start(cx, &good).await?;
+    let reloadable = Reloadable::start(cx, with_jwt_auth(&good)?).await?;
     let envoy = &reloadable.envoy;
     let bearer = || Request::get("/orders").bearer(&token("good-rs256"));
     ensure!(reloadable.status(bearer()).await? == 200, "before the update");
@@ -93,7 +36,7 @@ async fn a_bad_update_changes_nothing(cx: &Cx) -> Result<()> {
     let mut bad = good.clone();
     bad["providers"][0]["issuer"] = json!("");
     bad["rules"][1]["require"]["provider"] = json!("crop");
-    reloadable.update(&bad)?;
+    reloadable.update(&with_jwt_auth(&bad)?)?;
     envoy.wait_for_stat("listener_manager.lds.update_rejected", |it| it == 1, SOON).await?;
     envoy.wait_for_log("providers[0].issuer: must not be empty", SOON).await?;
     // Both workers have a VM of their own: enough requests to meet each.
@@ -105,7 +48,7 @@ async fn a_bad_update_changes_nothing(cx: &Cx) -> Result<()> {
     let mut other = good;
     other["providers"][0]["audiences"] = json!(["billing-api"]);
     other["rules"][0]["match"]["path"]["prefix"] = json!("/open");
-    reloadable.update(&other)?;
+    reloadable.update(&with_jwt_auth(&other)?)?;
     wait::until(SOON, "the good update to take effect", async || {
         let open = Request::get("/open");
         (reloadable.status(open).await.ok()? == 200).then_some(())
@@ -123,7 +66,7 @@ async fn an_unusable_key_is_named_in_a_warning(cx: &Cx) -> Result<()> {
     let mut config = e2e::jwt_auth_group("readme")?.config;
     let keys = config["providers"][0]["jwks"]["inline"]["keys"].as_array_mut().unwrap();
     keys.push(json!({"kty": "RSA", "kid": "broken", "n": "AQAB", "e": "AQAB"}));
-    let reloadable = Reloadable::start(cx, &config).await?;
+    let reloadable = Reloadable::start(cx, with_jwt_auth(&config)?).await?;
     let bearer = Request::get("/orders").bearer(&token("good-rs256"));
     ensure!(reloadable.status(bearer).await? == 200, "the good keys work");
     let warning = "jwt-auth: providers[0].jwks.inline.keys[5] (kid \"broken\") is an RSA key of \
@@ -131,9 +74,42 @@ async fn an_unusable_key_is_named_in_a_warning(cx: &Cx) -> Result<()> {
     reloadable.envoy.wait_for_log(warning, SOON).await
 }
 
+async fn an_update_forgives_only_what_it_changes(cx: &Cx) -> Result<()> {
+    // So slow that nothing comes back while the test runs.
+    let limit = |name: &str, burst: u64| {
+        json!({
+            "name": name, "key": [{"header": "x-client"}],
+            "rate": {"requests": 1, "per": "1h", "burst": burst},
+        })
+    };
+    let config = json!({"limits": [limit("kept", 3)]});
+    let reloadable = Reloadable::start(cx, with_rate_limit(&config)?).await?;
+    let of = |client: &str| Request::get("/").header("x-client", client);
+    for expected in [200, 200, 200, 429] {
+        ensure!(reloadable.status(of("alice")).await? == expected, "before the update");
+    }
+    // The status of the reply tells when the update has taken effect.
+    let mut config = json!({"limits": [limit("kept", 3)], "reply": {"status": 503}});
+    reloadable.update(&with_rate_limit(&config)?)?;
+    wait::until(SOON, "the update to take effect", async || {
+        (reloadable.status(of("alice")).await.ok()? == 503).then_some(())
+    })
+    .await?;
+    for _ in 0..20 {
+        ensure!(reloadable.status(of("alice")).await? != 200, "alice was forgiven");
+    }
+    config["limits"][0]["rate"]["burst"] = json!(4);
+    reloadable.update(&with_rate_limit(&config)?)?;
+    wait::until(SOON, "another burst to start afresh", async || {
+        (reloadable.status(of("alice")).await.ok()? == 200).then_some(())
+    })
+    .await
+}
+
 fn main() -> ExitCode {
     let mut suite = Suite::new();
     suite.trial("a bad update changes nothing", a_bad_update_changes_nothing);
     suite.trial("an unusable key is named in a warning", an_unusable_key_is_named_in_a_warning);
+    suite.trial("an update forgives only what it changes", an_update_forgives_only_what_it_changes);
     suite.run()
 }

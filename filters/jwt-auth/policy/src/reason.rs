@@ -152,6 +152,7 @@ impl Reason {
             headers.push(("www-authenticate", format!("Bearer realm=\"{realm}\"{error}").into()));
         }
         let error = error.unwrap_or("token_required");
-        LocalReply { status, headers, body: format!("{{\"error\":\"{error}\"}}\n").into() }
+        let body = format!("{{\"error\":\"{error}\"}}\n").into();
+        LocalReply { status, headers, body, grpc_status: None }
     }
 }

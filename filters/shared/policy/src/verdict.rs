@@ -45,7 +45,7 @@ impl Verdict {
 
 /// An answer that the proxy gives itself. For a gRPC request Envoy turns it
 /// into a `grpc-status` (401 into `UNAUTHENTICATED`, 403 into `PERMISSION_DENIED`,
-/// 503 into `UNAVAILABLE`).
+/// 429 and 503 into `UNAVAILABLE`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalReply {
     /// The HTTP status code.
@@ -54,4 +54,7 @@ pub struct LocalReply {
     pub headers: Vec<(&'static str, Cow<'static, str>)>,
     /// The body.
     pub body: Cow<'static, str>,
+    /// The `grpc-status` of a gRPC request, where it is not what Envoy makes of the HTTP
+    /// status.
+    pub grpc_status: Option<u8>,
 }

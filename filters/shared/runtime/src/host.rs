@@ -307,7 +307,7 @@ pub(crate) fn reply(detail: &str, reply: &LocalReply) -> Result<(), HostError> {
             reply.body.len(),
             headers.as_ptr(),
             headers.len(),
-            NO_GRPC_STATUS,
+            reply.grpc_status.map_or(NO_GRPC_STATUS, i32::from),
         )
     };
     check("proxy_send_local_response", status)

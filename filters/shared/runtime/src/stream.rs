@@ -138,8 +138,12 @@ fn on_failure(mode: FailureMode) -> Action {
     match mode {
         FailureMode::Open => Action::Continue,
         FailureMode::Closed => {
-            let unavailable =
-                LocalReply { status: 503, headers: Vec::new(), body: Cow::Borrowed("") };
+            let unavailable = LocalReply {
+                status: 503,
+                headers: Vec::new(),
+                body: Cow::Borrowed(""),
+                grpc_status: None,
+            };
             // Whether or not the host takes the reply, a paused stream goes nowhere.
             let _ = host::reply(HOST_FAILURE, &unavailable);
             Action::Pause

@@ -82,11 +82,16 @@ impl RequestMatch {
     /// which the caller has read already.
     pub fn matches(&self, request: &Headers, path: &RequestPath<'_>) -> bool {
         self.path.as_ref().is_none_or(|it| it.matches(path))
-            && self.methods.as_ref().is_none_or(|it| {
-                let method = request.first(":method");
-                it.iter().any(|listed| method == Some(listed.0.as_bytes()))
-            })
-            && self.host.as_ref().is_none_or(|it| it.matches(request))
+            && self.matches_apart_from_path(request)
+    }
+
+    /// The same for a request whose path can be read in more than one way: whether there
+    /// is a path that it would match with.
+    pub fn matches_apart_from_path(&self, request: &Headers) -> bool {
+        self.methods.as_ref().is_none_or(|it| {
+            let method = request.first(":method");
+            it.iter().any(|listed| method == Some(listed.0.as_bytes()))
+        }) && self.host.as_ref().is_none_or(|it| it.matches(request))
             && self.headers.iter().all(|it| it.matches(request))
     }
 }

@@ -1,13 +1,10 @@
 //! Conditions on cookies and query parameters.
 
-use std::borrow::Cow;
-
 use mesh_filters_config::{Decode, Node, NonEmpty};
-use percent_encoding::percent_decode;
 
 use super::value::ValueMatch;
 use super::view::RequestView;
-use crate::pairs;
+use crate::pairs::{self, form_decode};
 
 /// Cookies and parameters beyond the first of these are not looked at. Browsers send
 /// fewer than 200 cookies to a site.
@@ -58,17 +55,6 @@ impl Decode for QueryMatch {
     fn decode(node: &Node<'_>) -> Option<Self> {
         Named::decode(node).map(Self)
     }
-}
-
-/// Decodes as HTML forms are: `+` is a space, and a `%` without two hex digits stands
-/// for itself (WHATWG URL section 5.1).
-fn form_decode(text: &[u8]) -> Cow<'_, [u8]> {
-    if !text.contains(&b'+') {
-        return percent_decode(text).into();
-    }
-    let spaced: Vec<u8> =
-        text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
-    percent_decode(&spaced).collect::<Vec<u8>>().into()
 }
 
 /// A name, and a condition on its values.
