@@ -412,7 +412,7 @@ async fn no_spelling_of_a_path_gets_around_a_limit(cx: &Cx) -> Result<()> {
 
 async fn hostile_keys_are_keys(cx: &Cx) -> Result<()> {
     let gateway = start(cx, "hostile", json!({"limits": [once("all", 1)]}), 1).await?;
-    for value in [&b"\xff\xfe"[..], b"\x80", &[b'a'; 50_000]] {
+    for value in [&b"\xff\xfe"[..], b"\x80", &vec![b'a'; 50_000]] {
         let request = Request::get("/").header("x-client", value);
         ensure!(statuses(&gateway, &request, 2).await? == [200, 429], "{}", value.len());
     }

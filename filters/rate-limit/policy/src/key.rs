@@ -35,14 +35,12 @@ impl KeyPart {
             }),
         ];
         let mut found = found.into_iter().flatten();
-        match (found.next(), found.next()) {
-            (Some(part), None) => Some(part),
-            _ => {
-                let problem = "must have exactly one of client_ip, header, cookie, query, claim";
-                errors.add_about_fields(at, problem);
-                None
-            }
+        if let (Some(part), None) = (found.next(), found.next()) {
+            return Some(part);
         }
+        let problem = "must have exactly one of client_ip, header, cookie, query, claim";
+        errors.add_about_fields(at, problem);
+        None
     }
 
     fn client_ip(config: &ClientIpConfig) -> Self {

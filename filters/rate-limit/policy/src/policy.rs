@@ -194,7 +194,7 @@ impl Compiled {
         self.limits.get(limit).is_some_and(|limit| limit.shadow)
     }
 
-    fn counter(&self, limit: usize, outcome: Outcome) -> CounterId {
+    fn counter(limit: usize, outcome: Outcome) -> CounterId {
         let place = Outcome::ALL.iter().position(|(it, _)| *it == outcome).unwrap_or_default();
         CounterId(limit * Outcome::ALL.len() + place)
     }
@@ -219,7 +219,7 @@ impl Compiled {
             body: body.clone().into(),
             grpc_status: Some(GRPC_RESOURCE_EXHAUSTED),
         };
-        Verdict::Reply(Reason { detail, counter: self.counter(limit, outcome) }, reply)
+        Verdict::Reply(Reason { detail, counter: Self::counter(limit, outcome) }, reply)
     }
 }
 
@@ -243,7 +243,7 @@ impl Stream for RateLimitStream {
                             let why = (Outcome::MissingKey, "rate_limit{missing_key}");
                             return policy.refuse(index, why, Vec::new());
                         }
-                        env.host.count(policy.counter(index, Outcome::MissingKey), 1);
+                        env.host.count(Compiled::counter(index, Outcome::MissingKey), 1);
                     }
                     Demand::Spend { cost, of } => {
                         charges.extend(of.into_iter().map(|(fingerprint, rate)| Charge {
@@ -271,7 +271,7 @@ impl Stream for RateLimitStream {
                 match counted {
                     Some(limit) => Verdict::Continue(Reason {
                         detail: "rate_limit{allowed}",
-                        counter: policy.counter(limit, Outcome::Allowed),
+                        counter: Compiled::counter(limit, Outcome::Allowed),
                     }),
                     None => policy.unlimited(),
                 }
@@ -413,7 +413,7 @@ impl RateLimitStream {
             if let Some(outcome) = grave.into_iter().find(|outcome| of_limit(*outcome))
                 && (deciding != Some(limit) || outcome != Outcome::Allowed)
             {
-                env.host.count(policy.counter(limit, outcome), 1);
+                env.host.count(Compiled::counter(limit, outcome), 1);
             }
         }
         Ok(deciding)

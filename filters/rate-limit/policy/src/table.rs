@@ -87,8 +87,8 @@ impl<'a> SharedShards<'a> {
 
 impl Shards for SharedShards<'_> {
     fn read(&self, shard: usize) -> Option<(Vec<u8>, Option<Version>)> {
-        let shared = self.host.shared(self.keys.get(shard)?)?;
-        Some((shared.value, Some(shared.version)))
+        let found = self.host.shared(self.keys.get(shard)?)?;
+        Some((found.value, Some(found.version)))
     }
 
     fn write(&self, shard: usize, bytes: &[u8], read: Option<Version>) -> Result<(), NotShared> {

@@ -10,10 +10,14 @@
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use mesh_filters_policy::testing::FakeHost;
-use mesh_filters_policy::{Env, Headers, Host, NoHost, Policy, Stream, UnixTime, Verdict};
+use mesh_filters_policy::{
+    CounterId, Env, Headers, Host, HostRefused, LogLevel, Monotonic, NotShared, Policy, Shared,
+    SignatureCheck, Stream, UnixTime, Verdict, Version,
+};
 use proptest::prelude::*;
 use rate_limit_policy::RateLimit;
 use serde_json::{Value, json};
@@ -346,15 +350,6 @@ fn a_request_that_no_limit_is_about_is_unlimited() {
 }
 
 #[test]
-fn a_host_that_shares_nothing_lets_requests_pass() {
-    let worker = Worker::new(&NoHost, &one(&limit("all", 1)));
-    for _ in 0..3 {
-        let answer = worker.of("alice");
-        assert!(answer.status == 200 && answer.headers.is_empty(), "{answer:?}");
-    }
-}
-
-#[test]
 fn a_query_parameter_is_read_as_servers_read_it() {
     let host = FakeHost::default();
     let config = with("key", 1, "key", json!([{"query": "api_key"}]));
@@ -431,6 +426,90 @@ fn a_new_configuration_forgives_only_what_it_changes() {
     // The same value of another header is another client.
     let other = with("a", 2, "key", json!([{"header": "x-other"}]));
     assert_eq!(Worker::new(&host, &other).status(&[("x-other", b"alice")]), 200);
+}
+
+/// A host on which somebody else does something just before one of the reads, and on
+/// which nothing may be shared if `shares` is false.
+struct Interrupted<'a> {
+    host: &'a FakeHost,
+    shares: bool,
+    reads: Cell<usize>,
+    at: usize,
+    by: &'a dyn Fn(),
+}
+
+impl Host for Interrupted<'_> {
+    fn verify_signature(&self, check: &SignatureCheck<'_>) -> Option<bool> {
+        self.host.verify_signature(check)
+    }
+
+    fn monotonic(&self) -> Monotonic {
+        self.host.monotonic()
+    }
+
+    fn random(&self) -> u64 {
+        self.host.random()
+    }
+
+    fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
+        self.host.property(path)
+    }
+
+    fn set_property(&self, name: &str, value: &[u8]) -> Result<(), HostRefused> {
+        self.host.set_property(name, value)
+    }
+
+    fn shared(&self, key: &str) -> Option<Shared> {
+        self.reads.set(self.reads.get() + 1);
+        if self.reads.get() == self.at {
+            (self.by)();
+        }
+        self.host.shared(key).filter(|_| self.shares)
+    }
+
+    fn share(&self, key: &str, value: &[u8], expected: Option<Version>) -> Result<(), NotShared> {
+        if self.shares { self.host.share(key, value, expected) } else { Err(NotShared::Refused) }
+    }
+
+    fn environment(&self, name: &str) -> Option<String> {
+        self.host.environment(name)
+    }
+
+    fn count(&self, counter: CounterId, by: u64) {
+        self.host.count(counter, by);
+    }
+
+    fn log(&self, level: LogLevel, line: &str) {
+        self.host.log(level, line);
+    }
+}
+
+/// Both limits admit the request when they are looked at. Before the second is taken
+/// from, somebody else has taken the last of it: the first is given back.
+#[test]
+fn what_was_taken_is_given_back_if_another_limit_then_refuses() {
+    let host = FakeHost::default();
+    let rival = Worker::new(&host, &one(&limit("tight", 1)));
+    let steal = || assert_eq!(rival.of("alice").status, 200);
+    let config = json!({"limits": [limit("wide", 5), limit("tight", 1)]});
+    let policy = Worker::new(&host, &config);
+    // Two looks, the read of what is taken from `wide`, and that of `tight`.
+    let interrupted =
+        Interrupted { host: &host, shares: true, reads: Cell::default(), at: 4, by: &steal };
+    let answer = Worker { host: &interrupted, ..policy }.of("alice");
+    assert_eq!(answer.counter, "rate_limit.requests.limit.tight.outcome.limited");
+    assert!(interrupted.reads.get() > 4, "nothing was given back");
+    assert_eq!(Worker::new(&host, &one(&limit("wide", 5))).admitted("alice", 9), 5);
+}
+
+#[test]
+fn what_passes_because_nothing_is_shared_is_counted() {
+    let host = FakeHost::default();
+    let mute =
+        Interrupted { host: &host, shares: false, reads: Cell::default(), at: 0, by: &|| {} };
+    let worker = Worker::new(&mute, &one(&limit("all", 1)));
+    assert_eq!(worker.admitted("alice", 3), 3);
+    assert_eq!(counted(&worker, &host, "rate_limit.requests.limit.all.outcome.error_allowed"), 3);
 }
 
 proptest! {
