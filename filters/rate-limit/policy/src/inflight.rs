@@ -122,7 +122,7 @@ impl SharedSlots {
                 let (of, owner, count) = (number(of), number(owner), number(count));
                 let counts = count > 0 && alive.contains(&owner);
                 if of == key && counts {
-                    in_flight += count;
+                    in_flight = u64::saturating_add(in_flight, count);
                 }
                 let own = of == key && owner == self.owner;
                 if own || (!counts && place.is_none()) {
@@ -134,7 +134,7 @@ impl SharedSlots {
             }
             let ([of, owner, count], entry) = place.ok_or(Slot::Unavailable)?;
             let held = if of == key && owner == self.owner { count } else { 0 };
-            *entry = [key, self.owner, held + 1].map(u64::to_le_bytes);
+            *entry = [key, self.owner, held.saturating_add(1)].map(u64::to_le_bytes);
             Ok(Slot::Taken)
         });
         taken.unwrap_or(Slot::Over)
