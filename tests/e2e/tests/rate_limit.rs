@@ -460,7 +460,9 @@ async fn slots_come_back_however_a_request_ends(cx: &Cx) -> Result<()> {
         })
         .await?;
     }
-    Ok(())
+    // Each request that was let through had taken a slot.
+    counted(&gateway, "slots", "error_allowed", 0).await?;
+    counted(&gateway, "slots", "allowed", 12).await
 }
 
 fn main() -> ExitCode {
