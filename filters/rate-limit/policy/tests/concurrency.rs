@@ -231,7 +231,9 @@ proptest! {
                 workers[worker].give_back(&host, key);
             }
             host.advance(Duration::from_millis(millis));
-            workers.iter().for_each(|worker| worker.on_tick(&host));
+            for worker in &workers {
+                worker.on_tick(&host);
+            }
         }
         for (key, holders) in held {
             for worker in holders {
