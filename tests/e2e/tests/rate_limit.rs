@@ -419,8 +419,70 @@ async fn hostile_keys_are_keys(cx: &Cx) -> Result<()> {
     Ok(())
 }
 
+async fn slots_come_back_however_a_request_ends(cx: &Cx) -> Result<()> {
+    let config = json!({"limits": [
+        {"name": "slots", "key": [{"header": "x-client"}], "concurrency": 1},
+    ]});
+    let gateway = cx
+        .shared("slots", async || {
+            let bootstrap = rate_limit(ConfigForm::Struct(config))?.hcm(|hcm| {
+                let host = &mut hcm["route_config"]["virtual_hosts"][0];
+                host["routes"] = json!([
+                    {"match": {"prefix": "/timeout"},
+                     "route": {"cluster": "upstream", "timeout": "0.3s"}},
+                    {"match": {"prefix": "/direct"}, "direct_response": {"status": 418}},
+                    {"match": {"prefix": "/"}, "route": {"cluster": "upstream"}},
+                ]);
+            });
+            let upstream = Upstream::scripted_on(ANY_PORT, |request| match request.path_only() {
+                "/reset" => Reply::reset(),
+                "/never" | "/timeout" => Reply::never(),
+                "/stalling" => Reply::status(200).body("half").stalling(),
+                _ => Reply::status(200),
+            })
+            .await?;
+            let options = Options { concurrency: 2, ..Options::default() };
+            Gateway::start_with(bootstrap, options, upstream).await
+        })
+        .await?;
+    let to = addr(&gateway);
+    for (path, expected) in [
+        ("/", Some(200)),
+        ("/reset", Some(503)),
+        ("/timeout", Some(504)),
+        ("/direct", Some(418)),
+        // The client gives up.
+        ("/never", None),
+        ("/stalling", None),
+    ] {
+        let request = Request::get(path).header("x-client", path);
+        let first = tokio::spawn(client::h2(to, request.deadline(SOON / 10)));
+        if expected.is_none() {
+            wait::until(SOON, "the upstream", async || {
+                (gateway.upstream.count_of(path) == 1).then_some(())
+            })
+            .await?;
+            let refused = get(&gateway, of(path).header(MARK, path)).await?;
+            ensure!(refused.status == 429, "{path}: {refused:?}");
+            ensure!(refused.header("retry-after").is_none(), "{refused:?}");
+            ensure!(gateway.details(path).await? == "rate_limit{concurrency}");
+        }
+        let status = first.await?.ok().map(|answer| answer.status);
+        ensure!(status == expected, "{path}: {status:?}");
+        // Well before a VM that died would have given it back.
+        wait::until(SOON / 5, &format!("the slot of {path}"), async || {
+            (get(&gateway, of(path)).await.ok()?.status == 200).then_some(())
+        })
+        .await?;
+    }
+    // Each request that was let through had taken a slot.
+    counted(&gateway, "slots", "error_allowed", 0).await?;
+    counted(&gateway, "slots", "allowed", 12).await
+}
+
 fn main() -> ExitCode {
     let mut suite = Suite::new();
+    suite.trial("slots come back however a request ends", slots_come_back_however_a_request_ends);
     suite.trial("four workers admit exactly the burst", four_workers_admit_exactly_the_burst);
     suite.trial("time gives back what the rate says", time_gives_back_what_the_rate_says);
     suite.trial("a client is told what it has left", a_client_is_told_what_it_has_left);

@@ -36,10 +36,12 @@ object! {
         /// What becomes of a request that lacks a part of the key: it is refused
         /// (`deny`), not counted (`skip`), or counted with all such (`share`).
         default missing_key: MissingKey = "skip",
-        /// How much a client may do. Either this or `rates`.
+        /// How much a client may do. Exactly one of this, `rates` and `concurrency`.
         optional rate: RateConfig,
         /// The same several times; all must hold.
         optional rates: NonEmpty<Vec<RateConfig>>,
+        /// How many requests of a client may be in flight at once.
+        optional concurrency: Bounded<1, 1_000_000_000>,
         /// Who counts together: all workers of this Envoy (`host`), or each for itself
         /// (`worker`).
         default scope: Scope = "host",
@@ -126,10 +128,13 @@ object! {
         required limit: Identifier,
         /// The key: the value of each part, in their order.
         required key: NonEmpty<Vec<String>>,
-        /// How much this client may do. Either this or `rates`.
+        /// How much this client may do. Exactly one of this, `rates` and
+        /// `concurrency`, which must be what the limit has too.
         optional rate: RateConfig,
         /// The same several times; all must hold.
         optional rates: NonEmpty<Vec<RateConfig>>,
+        /// How many of its requests may be in flight at once.
+        optional concurrency: Bounded<1, 1_000_000_000>,
     }
 }
 

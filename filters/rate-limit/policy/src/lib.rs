@@ -6,7 +6,8 @@
 //! 2. [`key`] says who it comes from;
 //! 3. [`gcra`] says whether a key may spend more, from one number;
 //! 4. [`table`] keeps that number for each key, shared by all workers;
-//! 5. [`headers`] tells the client what it has left.
+//! 5. [`inflight`] counts what is under way, for limits of that;
+//! 6. [`headers`] tells the client what it has left.
 
 mod config;
 mod headers;
@@ -15,6 +16,7 @@ mod limit;
 mod policy;
 
 pub mod gcra;
+pub mod inflight;
 pub mod table;
 
 pub use config::Config;

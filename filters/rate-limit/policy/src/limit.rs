@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::Hasher;
 use std::time::Duration;
 
-use mesh_filters_config::{Errors, Identifier, NonEmpty};
+use mesh_filters_config::{Bounded, Errors, Identifier, NonEmpty};
 use mesh_filters_policy::Headers;
 use mesh_filters_policy::matcher::{RequestMatch, RequestView};
 use siphasher::sip::SipHasher24;
@@ -17,6 +17,9 @@ use crate::table::Fingerprint;
 /// More rates of one limit than anyone needs.
 const MAX_RATES: usize = 8;
 
+/// How many requests may be in flight.
+type Slots = Bounded<1, 1_000_000_000>;
+
 /// A limit.
 pub(crate) struct Limit {
     pub name: Identifier,
@@ -25,8 +28,8 @@ pub(crate) struct Limit {
     /// A text that only the same key has.
     definition: String,
     pub missing_key: MissingKey,
-    rates: Vec<Rate>,
-    overrides: HashMap<Vec<Vec<u8>>, Vec<Rate>>,
+    allowance: Allowance,
+    overrides: HashMap<Vec<Vec<u8>>, Allowance>,
     pub scope: Scope,
     cost: Option<CostConfig>,
     pub charge_response: Option<ChargeConfig>,
@@ -41,6 +44,14 @@ pub(crate) struct Rate {
     pub per: Duration,
 }
 
+/// What a client may do.
+pub(crate) enum Allowance {
+    /// So much in some time. All must hold.
+    Rates(Vec<Rate>),
+    /// So many requests in flight at once.
+    Concurrency(u64),
+}
+
 /// What a limit asks of a request.
 pub(crate) enum Demand<'a> {
     /// Nothing: it is about other requests, or the request is not counted.
@@ -49,6 +60,8 @@ pub(crate) enum Demand<'a> {
     MissingKey,
     /// That much of these.
     Spend { cost: u64, of: Vec<(Fingerprint, &'a Rate)> },
+    /// A slot of this key, of which there are so many.
+    Slot { key: u64, most: u64 },
 }
 
 /// Turns keys into fingerprints that nobody outside can foresee.
@@ -65,46 +78,66 @@ impl Seed {
         Self { key, filter }
     }
 
-    /// The fingerprint of a client of a limit, for the `index`th of its rates. What is
+    /// The fingerprint of a client of a limit, for one of its rates. What is
     /// in it decides what survives a new configuration: a limit of the same name with
     /// the same key and rate goes on where it was.
     fn fingerprint(&self, limit: &Limit, rate: &Rate, key: &[Option<Vec<u8>>]) -> Fingerprint {
-        let mut hasher = SipHasher24::new_with_key(&self.key);
-        let mut write = |bytes: &[u8]| {
-            hasher.write_u64(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-            hasher.write(bytes);
-        };
-        write(&self.filter);
-        write(limit.name.as_str().as_bytes());
-        write(&rate.requests.to_le_bytes());
-        write(&rate.per.as_nanos().to_le_bytes());
-        write(&rate.quota.burst().to_le_bytes());
-        write(limit.definition.as_bytes());
+        let mut hasher = self.hasher(limit);
+        for bytes in [
+            rate.requests.to_le_bytes().as_slice(),
+            &rate.per.as_nanos().to_le_bytes(),
+            &rate.quota.burst().to_le_bytes(),
+        ] {
+            write(&mut hasher, bytes);
+        }
         let quota = hasher.finish().max(1);
+        Fingerprint { key: Self::of_key(hasher, key), quota }
+    }
+
+    /// The fingerprint of a client of a limit of what is in flight. How many may be is
+    /// not in it: what is in flight stays so with a new configuration.
+    fn slot(&self, limit: &Limit, key: &[Option<Vec<u8>>]) -> u64 {
+        Self::of_key(self.hasher(limit), key)
+    }
+
+    fn hasher(&self, limit: &Limit) -> SipHasher24 {
+        let mut hasher = SipHasher24::new_with_key(&self.key);
+        write(&mut hasher, &self.filter);
+        write(&mut hasher, limit.name.as_str().as_bytes());
+        write(&mut hasher, limit.definition.as_bytes());
+        hasher
+    }
+
+    fn of_key(mut hasher: SipHasher24, key: &[Option<Vec<u8>>]) -> u64 {
         for value in key {
             match value {
-                Some(value) => {
-                    hasher.write_u64(u64::try_from(value.len()).unwrap_or(u64::MAX));
-                    hasher.write(value);
-                }
+                Some(value) => write(&mut hasher, value),
                 None => hasher.write_u8(0),
             }
         }
-        Fingerprint { key: hasher.finish().max(1), quota }
+        hasher.finish().max(1)
     }
 }
 
-impl Rate {
-    /// Compiles the rates that stand at `at`, in either of two ways.
+/// Hashes bytes so that none can be taken for parts of what follows.
+fn write(hasher: &mut SipHasher24, bytes: &[u8]) {
+    hasher.write_u64(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+    hasher.write(bytes);
+}
+
+impl Allowance {
+    /// Compiles what stands at `at`, in one of three ways.
     pub fn compile(
         rate: Option<&RateConfig>,
         rates: Option<&NonEmpty<Vec<RateConfig>>>,
+        concurrency: Option<&Slots>,
         at: &str,
         errors: &Errors,
-    ) -> Vec<Self> {
-        let listed: Vec<(String, &RateConfig)> = match (rate, rates) {
-            (Some(rate), None) => vec![(format!("{at}.rate"), rate)],
-            (None, Some(rates)) => {
+    ) -> Option<Self> {
+        let listed: Vec<(String, &RateConfig)> = match (rate, rates, concurrency) {
+            (None, None, Some(most)) => return Some(Self::Concurrency(most.get())),
+            (Some(rate), None, None) => vec![(format!("{at}.rate"), rate)],
+            (None, Some(rates), None) => {
                 if rates.len() > MAX_RATES {
                     errors.add(format_args!("{at}.rates"), format!("at most {MAX_RATES} are kept"));
                 }
@@ -112,14 +145,18 @@ impl Rate {
                 rates.iter().enumerate().map(|(index, rate)| (at(index), rate)).collect()
             }
             _ => {
-                errors.add_about_fields(at, "must have either \"rate\" or \"rates\"");
-                Vec::new()
+                let problem = "must have exactly one of \"rate\", \"rates\", \"concurrency\"";
+                errors.add_about_fields(at, problem);
+                return None;
             }
         };
-        listed.into_iter().filter_map(|(at, rate)| Self::one(rate, &at, errors)).collect()
+        let rates = listed.into_iter().filter_map(|(at, rate)| Rate::compile(rate, &at, errors));
+        Some(Self::Rates(rates.collect()))
     }
+}
 
-    fn one(config: &RateConfig, at: &str, errors: &Errors) -> Option<Self> {
+impl Rate {
+    fn compile(config: &RateConfig, at: &str, errors: &Errors) -> Option<Self> {
         let RateConfig { requests, per, burst } = config;
         let requests = requests.get();
         let burst = burst.as_ref().map_or(requests, |burst| burst.get());
@@ -137,7 +174,17 @@ impl Limit {
     /// Compiles the limit that stands at `limits[index]`.
     pub fn compile(index: usize, config: &LimitConfig, errors: &Errors) -> Option<Self> {
         let at = format!("limits[{index}]");
-        let rates = Rate::compile(config.rate.as_ref(), config.rates.as_ref(), &at, errors);
+        let LimitConfig { rate, rates, concurrency, .. } = config;
+        let concurrency = concurrency.as_ref();
+        let allowance = Allowance::compile(rate.as_ref(), rates.as_ref(), concurrency, &at, errors);
+        for (field, is_there) in
+            [("cost", config.cost.is_some()), ("charge_response", config.charge_response.is_some())]
+        {
+            if is_there && concurrency.is_some() {
+                let problem = "is not for \"concurrency\": a request takes one slot";
+                errors.add(format_args!("{at}.{field}"), problem);
+            }
+        }
         let key: Vec<_> = config
             .key
             .iter()
@@ -151,7 +198,8 @@ impl Limit {
             definition: format!("{key:?}"),
             key,
             missing_key: config.missing_key,
-            rates,
+            // A limit that is wrong is still there to be named by overrides.
+            allowance: allowance.unwrap_or(Allowance::Rates(Vec::new())),
             overrides: HashMap::new(),
             scope: config.scope,
             cost: config.cost.clone(),
@@ -160,8 +208,18 @@ impl Limit {
         })
     }
 
-    /// Gives the key that stands at `at` other rates.
-    pub fn give(&mut self, key: &[String], rates: Vec<Rate>, at: &str, errors: &Errors) {
+    /// Whether an override may be that.
+    pub fn takes(&self, other: &Allowance) -> bool {
+        std::mem::discriminant(&self.allowance) == std::mem::discriminant(other)
+    }
+
+    /// Whether it is about what is in flight in all workers.
+    pub fn shares_slots(&self) -> bool {
+        self.scope == Scope::Host && matches!(self.allowance, Allowance::Concurrency(_))
+    }
+
+    /// Gives the key that stands at `at` another allowance.
+    pub fn give(&mut self, key: &[String], allowance: Allowance, at: &str, errors: &Errors) {
         let parts = self.key.len();
         if key.len() != parts {
             let problem = match parts {
@@ -178,7 +236,7 @@ impl Limit {
                 Err(problem) => errors.add(format_args!("{at}[{index}]"), problem),
             }
         }
-        if values.len() == parts && self.overrides.insert(values, rates).is_some() {
+        if values.len() == parts && self.overrides.insert(values, allowance).is_some() {
             errors.add(at, "there is another override of this key");
         }
     }
@@ -201,28 +259,33 @@ impl Limit {
                     // Otherwise a client could choose among as many as the other parts
                     // tell apart.
                     let nobody = vec![None; key.len()];
-                    return self.spend(request.headers, &nobody, &self.rates, seed);
+                    return self.ask(request.headers, &nobody, &self.allowance, seed);
                 }
             }
         }
-        let rates = if self.overrides.is_empty() {
-            &self.rates
+        let allowance = if self.overrides.is_empty() {
+            &self.allowance
         } else {
             let values: Vec<Vec<u8>> = key.iter().flatten().cloned().collect();
-            self.overrides.get(&values).unwrap_or(&self.rates)
+            self.overrides.get(&values).unwrap_or(&self.allowance)
         };
-        self.spend(request.headers, &key, rates, seed)
+        self.ask(request.headers, &key, allowance, seed)
     }
 
-    fn spend<'a>(
+    fn ask<'a>(
         &self,
         request: &Headers,
         key: &[Option<Vec<u8>>],
-        rates: &'a [Rate],
+        allowance: &'a Allowance,
         seed: &Seed,
     ) -> Demand<'a> {
-        let of = rates.iter().map(|rate| (seed.fingerprint(self, rate, key), rate)).collect();
-        Demand::Spend { cost: self.cost(request), of }
+        match allowance {
+            Allowance::Rates(rates) => Demand::Spend {
+                cost: self.cost(request),
+                of: rates.iter().map(|rate| (seed.fingerprint(self, rate, key), rate)).collect(),
+            },
+            Allowance::Concurrency(most) => Demand::Slot { key: seed.slot(self, key), most: *most },
+        }
     }
 
     fn cost(&self, request: &Headers) -> u64 {

@@ -8,13 +8,14 @@ use mesh_filters_config::{ConfigErrors, Errors, compile};
 use mesh_filters_policy::matcher::RequestView;
 use mesh_filters_policy::{
     Configured, CounterId, Env, FailureMode, Headers, Host, LocalReply, Monotonic, Policy, Reason,
-    Stream, Verdict,
+    Stream, Verdict, Work,
 };
 
-use crate::config::{Config, HeadersConfig, MissingKey, ReplyConfig, Scope};
+use crate::config::{Config, HeadersConfig, MissingKey, OverrideConfig, ReplyConfig, Scope};
 use crate::gcra::{Level, Refused};
 use crate::headers::{self, Standing};
-use crate::limit::{Demand, Limit, Rate, Seed};
+use crate::inflight::{OwnSlots, RENEWAL, SharedSlots, Slot};
+use crate::limit::{Allowance, Demand, Limit, Rate, Seed};
 use crate::table::{Fingerprint, OwnShards, Shards, SharedShards, Table, Taken};
 
 /// The shared value that holds the key of the hash.
@@ -53,6 +54,8 @@ struct Compiled {
     capacity: usize,
     shared_keys: Vec<String>,
     own: OwnShards,
+    own_slots: OwnSlots,
+    slots: SharedSlots,
     seed: Seed,
 }
 
@@ -63,6 +66,8 @@ pub struct RateLimitStream {
     standings: Vec<Standing>,
     /// Limits that charge once the response is known.
     to_charge: Vec<Charge>,
+    /// What it holds until it ends: limits, and whose slot.
+    held: Vec<(usize, u64)>,
 }
 
 /// What is taken from a key.
@@ -84,6 +89,9 @@ impl Policy for RateLimit {
             let compiled = Compiled::new(&config, host, errors);
             if compiled.limits.iter().any(|limit| limit.scope == Scope::Host) {
                 SharedShards::prepare(host, &compiled.shared_keys);
+            }
+            if compiled.shares_slots() {
+                compiled.slots.prepare(host);
             }
             let policy = Self(Rc::new(compiled));
             Some(Configured { policy, warnings: Vec::new(), notes: Vec::new() })
@@ -107,7 +115,15 @@ impl Policy for RateLimit {
 
     fn stream(&self) -> RateLimitStream {
         let policy = Rc::clone(&self.0);
-        RateLimitStream { policy, standings: Vec::new(), to_charge: Vec::new() }
+        RateLimitStream { policy, standings: Vec::new(), to_charge: Vec::new(), held: Vec::new() }
+    }
+
+    fn on_tick(&self, env: &Env<'_>) -> Work {
+        if !self.0.shares_slots() {
+            return Work::default();
+        }
+        self.0.slots.on_tick(env.host);
+        Work { next_tick: Some(RENEWAL), ..Work::default() }
     }
 }
 
@@ -141,10 +157,18 @@ impl Compiled {
         }
         for (index, given) in config.overrides.iter().enumerate() {
             let at = format!("overrides[{index}]");
-            let rates = Rate::compile(given.rate.as_ref(), given.rates.as_ref(), &at, errors);
+            let OverrideConfig { rate, rates, concurrency, .. } = given;
+            let concurrency = concurrency.as_ref();
+            let allowance =
+                Allowance::compile(rate.as_ref(), rates.as_ref(), concurrency, &at, errors);
             // One that is there and not among these has a mistake of its own.
             if let Some(limit) = limits.iter_mut().find(|limit| limit.name == given.limit) {
-                limit.give(&given.key, rates, &format!("{at}.key"), errors);
+                let Some(allowance) = allowance else { continue };
+                if !limit.takes(&allowance) {
+                    let problem = "must have \"concurrency\" if the limit has, and else not";
+                    errors.add_about_fields(&at, problem);
+                }
+                limit.give(&given.key, allowance, &format!("{at}.key"), errors);
             } else if !config.limits.iter().any(|limit| limit.name == given.limit) {
                 let known: Vec<_> = config.limits.iter().map(|it| it.name.as_str()).collect();
                 let (name, known) = (given.limit.as_str(), known.join(", "));
@@ -171,6 +195,8 @@ impl Compiled {
             capacity,
             shared_keys: SharedShards::keys(capacity),
             own: OwnShards::new(capacity),
+            own_slots: OwnSlots::default(),
+            slots: SharedSlots::new(host.random()),
             seed: Seed::new(seed_of(host), filter),
         }
     }
@@ -188,6 +214,24 @@ impl Compiled {
             Scope::Worker => &self.own,
         };
         work(&Table::new(shards, self.capacity))
+    }
+
+    fn shares_slots(&self) -> bool {
+        self.limits.iter().any(Limit::shares_slots)
+    }
+
+    fn take_slot(&self, limit: usize, host: &dyn Host, key: u64, most: u64) -> Slot {
+        match self.limits.get(limit).map(|limit| limit.scope) {
+            Some(Scope::Worker) => self.own_slots.take(key, most),
+            _ => self.slots.take(host, key, most),
+        }
+    }
+
+    fn give_slot_back(&self, limit: usize, host: &dyn Host, key: u64) {
+        match self.limits.get(limit).map(|limit| limit.scope) {
+            Some(Scope::Worker) => self.own_slots.give_back(key),
+            _ => self.slots.give_back(host, key),
+        }
     }
 
     fn is_shadow(&self, limit: usize) -> bool {
@@ -233,6 +277,7 @@ impl Stream for RateLimitStream {
     fn on_request_headers(&mut self, request: &mut Headers, env: &Env<'_>) -> Verdict {
         let policy = Rc::clone(&self.policy);
         let mut charges = Vec::new();
+        let mut slots = Vec::new();
         {
             let view = RequestView::new(request, env.host);
             for (index, limit) in policy.limits.iter().enumerate() {
@@ -245,6 +290,7 @@ impl Stream for RateLimitStream {
                         }
                         env.host.count(Compiled::counter(index, Outcome::MissingKey), 1);
                     }
+                    Demand::Slot { key, most } => slots.push((index, key, most)),
                     Demand::Spend { cost, of } => {
                         charges.extend(of.into_iter().map(|(fingerprint, rate)| Charge {
                             limit: index,
@@ -256,9 +302,16 @@ impl Stream for RateLimitStream {
                 }
             }
         }
-        if charges.is_empty() {
+        if charges.is_empty() && slots.is_empty() {
             return policy.unlimited();
         }
+        let slots = match self.take_slots(&slots, env) {
+            Ok(outcomes) => outcomes,
+            Err(limit) => {
+                let why = (Outcome::Limited, "rate_limit{concurrency}");
+                return policy.refuse(limit, why, Vec::new());
+            }
+        };
         let now = env.host.monotonic();
         match self.spend(&charges, now, env) {
             Ok(counted) => {
@@ -268,7 +321,16 @@ impl Stream for RateLimitStream {
                         self.to_charge.push(*charge);
                     }
                 }
-                match counted {
+                // One limit is counted with the verdict, the others here.
+                let allowed = |(_, outcome): &(usize, Outcome)| *outcome == Outcome::Allowed;
+                let first = slots.iter().position(allowed).filter(|_| counted.is_none());
+                for (index, (limit, outcome)) in slots.iter().enumerate() {
+                    if Some(index) != first {
+                        env.host.count(Compiled::counter(*limit, *outcome), 1);
+                    }
+                }
+                let of_slots = first.and_then(|first| slots.get(first)).map(|it| it.0);
+                match counted.or(of_slots) {
                     Some(limit) => Verdict::Continue(Reason {
                         detail: "rate_limit{allowed}",
                         counter: Compiled::counter(limit, Outcome::Allowed),
@@ -277,6 +339,7 @@ impl Stream for RateLimitStream {
                 }
             }
             Err(Over { charge, refused }) => {
+                self.give_back(env);
                 let reset = refused.retry_after;
                 let level = Level { remaining: 0, reset: reset.unwrap_or(charge.rate.per) };
                 let tightest = policy.standing(&charge, level);
@@ -323,6 +386,48 @@ impl Stream for RateLimitStream {
         if let Some(tightest) = headers::tightest(&self.standings) {
             let headers = headers::describe(policy.headers, &self.standings, tightest);
             headers::set(response, headers);
+        }
+    }
+
+    fn wants_end(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    fn on_end(&mut self, env: &Env<'_>) {
+        self.give_back(env);
+    }
+}
+
+impl RateLimitStream {
+    /// Takes all slots, or none. Returns what came of each, or the limit that refuses.
+    fn take_slots(
+        &mut self,
+        slots: &[(usize, u64, u64)],
+        env: &Env<'_>,
+    ) -> Result<Vec<(usize, Outcome)>, usize> {
+        let policy = Rc::clone(&self.policy);
+        let mut outcomes = Vec::with_capacity(slots.len());
+        for (limit, key, most) in slots {
+            let outcome = match policy.take_slot(*limit, env.host, *key, *most) {
+                Slot::Taken => {
+                    self.held.push((*limit, *key));
+                    Outcome::Allowed
+                }
+                Slot::Over if policy.is_shadow(*limit) => Outcome::ShadowLimited,
+                Slot::Over => {
+                    self.give_back(env);
+                    return Err(*limit);
+                }
+                Slot::Unavailable => Outcome::ErrorAllowed,
+            };
+            outcomes.push((*limit, outcome));
+        }
+        Ok(outcomes)
+    }
+
+    fn give_back(&mut self, env: &Env<'_>) {
+        for (limit, key) in std::mem::take(&mut self.held) {
+            self.policy.give_slot_back(limit, env.host, key);
         }
     }
 }

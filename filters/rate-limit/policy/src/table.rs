@@ -73,9 +73,14 @@ impl<'a> SharedShards<'a> {
     /// happens in one thread before the workers start: a shard that two workers make
     /// at once would lose what one of them wrote.
     pub fn prepare(host: &dyn Host, keys: &[String]) {
+        Self::make(host, keys, &[0; SHARD_BYTES]);
+    }
+
+    /// As [`SharedShards::prepare`], for shards that begin as these bytes.
+    pub(crate) fn make(host: &dyn Host, keys: &[String], bytes: &[u8]) {
         for key in keys.iter().filter(|key| host.shared(key).is_none()) {
             // A host that does not share says so again when a request comes.
-            let _ = host.share(key, &[0; SHARD_BYTES], None);
+            let _ = host.share(key, bytes, None);
         }
     }
 

@@ -56,7 +56,7 @@ fn mistakes() -> Vec<(&'static str, Value, &'static str)> {
     let per = "limits[0].rate.per: must be a time in which that many requests can come one by \
                one, from \"1ms\" on, and in which a burst is over within a hundred years";
     let part = "limits[0].key[0]: must have exactly one of client_ip, header, cookie, query, claim";
-    let either = "limits[0]: must have either \"rate\" or \"rates\"";
+    let either = "limits[0]: must have exactly one of \"rate\", \"rates\", \"concurrency\"";
     vec![
         ("/limits", json!(null), "limits: is missing"),
         ("/limits", json!([]), "limits: must not be empty"),
@@ -89,8 +89,16 @@ fn mistakes() -> Vec<(&'static str, Value, &'static str)> {
         ("/limits/0/rate", json!(null), either),
         ("/limits/0/rates", json!([rate]), either),
         ("/limits/0/rates", json!([]), "limits[0].rates: must not be empty"),
-        ("/overrides/0/rate", json!(rate), "overrides[0]: must have either \"rate\" or \"rates\""),
-        ("/overrides/0/rates", json!(null), "overrides[0]: must have either \"rate\" or \"rates\""),
+        (
+            "/overrides/0/rate",
+            json!(rate),
+            "overrides[0]: must have exactly one of \"rate\", \"rates\", \"concurrency\"",
+        ),
+        (
+            "/overrides/0/rates",
+            json!(null),
+            "overrides[0]: must have exactly one of \"rate\", \"rates\", \"concurrency\"",
+        ),
         (
             "/overrides/0/rates",
             json!(vec![rate.clone(); 9]),
@@ -237,7 +245,7 @@ fn every_mistake_is_told_at_once() {
         "limits[0].key[1]: must have exactly one of",
         "overrides[0].limit: there is no limit \"per-user\"",
         // Its key is not judged by a limit whose own is wrong.
-        "overrides[1]: must have either \"rate\" or \"rates\"",
+        "overrides[1]: must have exactly one of \"rate\", \"rates\", \"concurrency\"",
         "reply.content_type: must be a media type",
     ];
     assert_eq!(found.len(), expected.len(), "{found:#?}");

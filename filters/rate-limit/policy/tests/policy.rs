@@ -16,7 +16,7 @@ use std::time::Duration;
 use mesh_filters_policy::testing::FakeHost;
 use mesh_filters_policy::{
     CounterId, Env, Headers, Host, HostRefused, LogLevel, Monotonic, NotShared, Policy, Shared,
-    SignatureCheck, Stream, UnixTime, Verdict, Version,
+    SignatureCheck, Stream, UnixTime, Verdict, VerifySignature, Version,
 };
 use proptest::prelude::*;
 use rate_limit_policy::RateLimit;
@@ -438,11 +438,13 @@ struct Interrupted<'a> {
     by: &'a dyn Fn(),
 }
 
-impl Host for Interrupted<'_> {
+impl VerifySignature for Interrupted<'_> {
     fn verify_signature(&self, check: &SignatureCheck<'_>) -> Option<bool> {
         self.host.verify_signature(check)
     }
+}
 
+impl Host for Interrupted<'_> {
     fn monotonic(&self) -> Monotonic {
         self.host.monotonic()
     }

@@ -25,8 +25,8 @@ use rate_limit_policy::{Config, RateLimit};
 use serde_json::{Value, json};
 
 const ALTERNATIVES: Alternatives<'_> = &[
-    ("LimitConfig", &["rate", "rates"]),
-    ("OverrideConfig", &["rate", "rates"]),
+    ("LimitConfig", &["rate", "rates", "concurrency"]),
+    ("OverrideConfig", &["rate", "rates", "concurrency"]),
     ("KeyPartConfig", &["client_ip", "header", "cookie", "query", "claim"]),
 ];
 
