@@ -134,7 +134,7 @@ fn every_case_is_decided_as_the_table_says() {
     assert!(decided > 150, "only {decided} cases were read");
 }
 
-/// The table was worked out in another language, with another SipHash.
+/// The table was worked out in another language, with another `SipHash`.
 #[test]
 fn every_client_falls_where_the_table_says() {
     let table = canary_routing::assignments();
