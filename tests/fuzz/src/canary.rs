@@ -264,6 +264,12 @@ pub fn seeds() -> Vec<Seed> {
             seeds.push((name, block(&request_pairs(&case.request))));
         }
     }
+    for (index, name) in ["x_mesh_variant", "X-Mesh-Variant", "x_canary-override", "x_office"]
+        .into_iter()
+        .enumerate()
+    {
+        seeds.push((format!("spelled-{index}"), block(&Sent::with(name, b"canary").headers)));
+    }
     let signed = canary_routing::signed().into_iter();
     seeds.extend(signed.map(|(name, it)| (format!("signed-{name}"), it.into_bytes())));
     seeds
