@@ -1,5 +1,6 @@
 //! What the tests of the filters' documents have in common: the JSON Schema of a
-//! configuration is current, and a README's tables, configurations and links are right.
+//! configuration is current, a README's tables, configurations and links are right, and
+//! what is in manifests.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,5 +9,6 @@
     reason = "code of tests"
 )]
 
+pub mod manifests;
 pub mod readme;
 pub mod schema;

@@ -1,9 +1,9 @@
-//! The bytes as a configuration: as they are, and, if they are JSON, as the
+//! The bytes as a configuration of each filter: as they are, and, if they are JSON, as the
 //! serialized `google.protobuf.Struct` that says the same.
 
-use cases::jwt_auth;
+use canary_routing_policy::CanaryRouting;
+use cases::{canary_routing, jwt_auth};
 use jwt_auth_policy::JwtAuth;
-use mesh_filters_policy::testing::FakeHost;
 use mesh_filters_policy::{Headers, Policy};
 use prost::Message;
 use prost_types::value::Kind;
@@ -11,6 +11,7 @@ use prost_types::{ListValue, Struct};
 use serde_json::{Value, json};
 
 use crate::Seed;
+use crate::canary;
 use crate::gate::{ISSUER, env, judge, key};
 
 /// How deep a value is nested for both forms to be read. Each has a bound of its
@@ -19,20 +20,25 @@ const DEEP: usize = 25;
 
 /// Nothing panics, each mistake is told, and both forms are read alike.
 pub fn run(data: &[u8]) {
-    let accepted = configure(data);
+    both_forms::<JwtAuth>(data);
+    both_forms::<CanaryRouting>(data);
+}
+
+fn both_forms<P: Policy>(data: &[u8]) {
+    let accepted = configure::<P>(data);
     if let Ok(Value::Object(fields)) = serde_json::from_slice(data)
         && depth(&Value::Object(fields.clone())) <= DEEP
     {
         // Not the other way round: a Struct cannot tell 1.0, which is refused where
         // JSON has it for a whole number, from 1.
-        let as_struct = configure(&message(fields).encode_to_vec());
+        let as_struct = configure::<P>(&message(fields).encode_to_vec());
         assert!(as_struct || !accepted, "accepted as JSON and not as a Struct");
     }
 }
 
-fn configure(config: &[u8]) -> bool {
-    let host = FakeHost::default();
-    match JwtAuth::configure(config, &host) {
+fn configure<P: Policy>(config: &[u8]) -> bool {
+    let host = canary::host();
+    match P::configure(config, &host) {
         Ok(configured) => {
             let policy = configured.policy;
             let counters = policy.counters();
@@ -101,6 +107,12 @@ pub fn seeds() -> Vec<Seed> {
             provider["jwks"] = json!({"inline": {"keys": [key("ed25519")]}});
         }
     }
+    configs.extend(
+        canary_routing::groups()
+            .into_iter()
+            .map(|(name, group)| (format!("canary-{name}"), group.config)),
+    );
+    configs.push(("canary".into(), canary::config()));
     configs.extend(fetching().map(|(name, config)| (name.to_owned(), config)));
     let mut seeds = Vec::new();
     for (name, config) in configs {

@@ -43,7 +43,7 @@ pub fn env(host: &dyn Host) -> Env<'_> {
 }
 
 /// What becomes of a request, and how it is edited.
-pub fn judge(policy: &JwtAuth, mut request: Headers, host: &dyn Host) -> (Verdict, Vec<Edit>) {
+pub fn judge(policy: &impl Policy, mut request: Headers, host: &dyn Host) -> (Verdict, Vec<Edit>) {
     let verdict = policy.stream().on_request_headers(&mut request, &env(host));
     (verdict, request.into_edits())
 }

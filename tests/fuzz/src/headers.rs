@@ -6,12 +6,11 @@ use std::sync::LazyLock;
 
 use cases::jwt_auth;
 use jwt_auth_policy::JwtAuth;
-use mesh_filters_policy::{Edit, Headers, NoHost, RequestPath};
+use mesh_filters_policy::{Headers, NoHost, RequestPath};
 
 use crate::Seed;
 use crate::gate::{self, TOKENS, env, passes};
-
-type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+use crate::wire::{self, Pairs, apply, block, pairs, request_pairs, spelled};
 
 /// The header that the policies of the cases set.
 const USER_ID: &str = "x-user-id";
@@ -31,7 +30,7 @@ pub fn run(data: &[u8]) {
     path(data);
     let Ok(headers) = Headers::from_block(data.to_vec()) else { return };
     let pairs = pairs(&headers);
-    assert_eq!(pairs, self::pairs(&Headers::from_block(block(&pairs)).expect("a block")));
+    assert_eq!(pairs, wire::pairs(&Headers::from_block(block(&pairs)).expect("a block")));
     POLICIES.with(|policies| policies.iter().for_each(|policy| judge(policy, data, &pairs)));
 }
 
@@ -47,26 +46,12 @@ fn judge(policy: &JwtAuth, data: &[u8], before: &Pairs) {
     assert_eq!(after, applied, "the policy and the host see different headers");
     if passes(&verdict) {
         for (name, value) in after {
-            let name = name.to_ascii_lowercase();
-            let spelled = String::from_utf8_lossy(&name).replace('_', "-");
             let user = std::str::from_utf8(&value).unwrap_or_default();
             assert!(
-                spelled != USER_ID || USERS.contains(user),
+                spelled(&name) != USER_ID || USERS.contains(user),
                 "a client says who it is: {user:?}"
             );
         }
-    }
-}
-
-/// What Envoy does with an edit.
-fn apply(edit: Edit, pairs: &mut Pairs) {
-    match edit {
-        Edit::Set(name, value) => {
-            pairs.retain(|(it, _)| !it.eq_ignore_ascii_case(name.as_bytes()));
-            pairs.push((name.into_bytes(), value));
-        }
-        Edit::Append(name, value) => pairs.push((name.into_bytes(), value)),
-        Edit::Remove(name) => pairs.retain(|(it, _)| !it.eq_ignore_ascii_case(&name)),
     }
 }
 
@@ -91,23 +76,6 @@ fn path(target: &[u8]) {
     assert_eq!(again.as_bytes(), path);
 }
 
-fn pairs(headers: &Headers) -> Pairs {
-    headers.iter().map(|(name, value)| (name.into(), value.into())).collect()
-}
-
-/// The block that a host makes of such headers.
-fn block(pairs: &Pairs) -> Vec<u8> {
-    let number = |number: usize| u32::try_from(number).expect("a length").to_le_bytes();
-    let mut block = number(pairs.len()).to_vec();
-    for (name, value) in pairs {
-        block.extend([number(name.len()), number(value.len())].concat());
-    }
-    for (name, value) in pairs {
-        block.extend([name, b"\0".as_slice(), value, b"\0"].concat());
-    }
-    block
-}
-
 /// A request for each outcome of each group of cases, and every path among them.
 pub fn seeds() -> Vec<Seed> {
     let (mut seeds, mut paths, mut outcomes) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
@@ -118,13 +86,7 @@ pub fn seeds() -> Vec<Seed> {
                 seeds.push((format!("path-{}", paths.len()), request.path.clone().into_bytes()));
             }
             if outcomes.insert((group, case.expect.reason.clone())) {
-                let mut headers = vec![
-                    (":method".to_owned(), request.method.clone().into_bytes()),
-                    (":path".to_owned(), request.path.clone().into_bytes()),
-                    (":authority".to_owned(), request.host.clone().into_bytes()),
-                ];
-                headers.extend(request.headers());
-                let pairs = headers.into_iter().map(|(name, it)| (name.into_bytes(), it)).collect();
+                let pairs = request_pairs(&request);
                 seeds.push((format!("{group}-{}", case.expect.reason), block(&pairs)));
             }
         }

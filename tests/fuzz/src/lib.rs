@@ -12,6 +12,7 @@
     reason = "code of tests"
 )]
 
+pub mod canary;
 pub mod claims;
 pub mod config;
 pub mod fetched;
@@ -20,6 +21,7 @@ pub mod jwks;
 pub mod token;
 
 mod gate;
+mod wire;
 
 /// A file of a corpus: its name, and what is in it.
 pub type Seed = (String, Vec<u8>);
@@ -42,4 +44,5 @@ pub const TARGETS: &[Target] = &[
     Target { name: "fetched", run: fetched::run, seeds: fetched::seeds },
     Target { name: "config", run: config::run, seeds: config::seeds },
     Target { name: "headers", run: headers::run, seeds: headers::seeds },
+    Target { name: "canary", run: canary::run, seeds: canary::seeds },
 ];

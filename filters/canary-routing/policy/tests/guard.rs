@@ -208,7 +208,7 @@ fn a_failing_variant_is_left_out_by_every_worker_and_comes_back() {
 #[test]
 fn who_is_kept_from_the_canary_is_counted_and_told() {
     let proxy = Proxy::new(&config(), 1);
-    let user = (0..100).map(|n| format!("user-{n}")).find(|it| variant_at_rest(it) == "canary");
+    let user = (0..1_000).map(|n| format!("user-{n}")).find(|it| variant_at_rest(it) == "canary");
     let user = user.unwrap();
     let known = [("x-user-id", user.as_str())];
     assert_eq!(proxy.send(0, &known, OK), ("canary".into(), None));

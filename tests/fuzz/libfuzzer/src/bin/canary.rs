@@ -1,0 +1,4 @@
+//! libFuzzer at [`fuzz::canary`].
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::canary::run(data));
