@@ -442,7 +442,7 @@ async fn slots_come_back_however_a_request_ends(cx: &Cx) -> Result<()> {
             })
             .await?;
             let options = Options { concurrency: 2, ..Options::default() };
-            Gateway::start_with(bootstrap, options, upstream).await
+            Gateway::before(upstream, &["upstream"], bootstrap, options).await
         })
         .await?;
     let to = addr(&gateway);

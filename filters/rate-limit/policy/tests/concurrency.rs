@@ -79,8 +79,8 @@ fn workers_share_slots_and_each_worker_can_have_its_own() {
 fn what_another_limit_refuses_holds_no_slot() {
     let host = FakeHost::default();
     let once = r#"{"name": "once", "key": [{"header": "x-client"}], "rate": {"requests": 1, "per": "1h"}}"#;
-    let one = TWO.replace("\"two\"", "\"one\"").replace(": 2", ": 1");
-    let worker = worker(&host, &limits(&format!("{TWO}, {once}, {one}")));
+    let single = TWO.replace("\"two\"", "\"one\"").replace(": 2", ": 1");
+    let worker = worker(&host, &limits(&format!("{TWO}, {once}, {single}")));
     let (stream, first) = begin(&worker, &host, "alice");
     assert_eq!(detail(&first), "rate_limit{allowed}");
     // The slot of "two" is given back where "one" refuses.
