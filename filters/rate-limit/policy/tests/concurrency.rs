@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use mesh_filters_policy::testing::FakeHost;
 use mesh_filters_policy::{Env, Headers, Host, NoHost, Policy, Stream, UnixTime, Verdict};
-use proptest::prelude::*;
 use rate_limit_policy::inflight::{ALIVE, ENTRIES, OWNERS, SharedSlots, Slot};
 use rate_limit_policy::{RateLimit, RateLimitStream};
 
@@ -208,53 +207,60 @@ fn every_mistake_is_told() {
     assert!(told(&given).contains("overrides[0]"));
 }
 
-proptest! {
-    #[test]
-    fn never_more_than_said_and_nothing_taken_when_all_have_ended(
-        most in 1_u64..5,
-        turns in prop::collection::vec((0_usize..3, 0_u64..4, any::<bool>(), 0_u64..2_000), 1..200),
-    ) {
-        let host = FakeHost::default();
-        let workers: Vec<_> = (1..=3).map(SharedSlots::new).collect();
-        workers[0].prepare(&host);
-        let mut held: HashMap<u64, Vec<usize>> = HashMap::new();
-        for (worker, key, begins, millis) in turns {
-            let holders = held.entry(key).or_default();
-            if begins {
-                let slot = workers[worker].take(&host, key, most);
-                let room = (holders.len() as u64) < most;
-                prop_assert_eq!(slot, if room { Slot::Taken } else { Slot::Over });
-                if room {
-                    holders.push(worker);
-                }
-            } else if let Some(worker) = holders.pop() {
-                workers[worker].give_back(&host, key);
-            }
-            host.advance(Duration::from_millis(millis));
-            for worker in &workers {
-                worker.on_tick(&host);
-            }
-        }
-        for (key, holders) in held {
-            for worker in holders {
-                workers[worker].give_back(&host, key);
-            }
-            for _ in 0..most {
-                prop_assert_eq!(workers[0].take(&host, key, most), Slot::Taken);
-            }
-        }
-    }
+#[cfg(not(target_family = "wasm"))]
+mod properties {
+    use proptest::prelude::*;
 
-    /// Shards that hold anything at all break nothing.
-    #[test]
-    fn garbage_is_survived(bytes in prop::collection::vec(any::<u8>(), 0..1_000), key in any::<u64>()) {
-        let host = FakeHost::default();
-        let shard = (key >> 32) % 256;
-        for name in [shard.to_string(), "owners".into()] {
-            host.share(&format!("mesh-filters/rate-limit/in-flight/{name}"), &bytes, None).unwrap();
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn never_more_than_said_and_nothing_taken_when_all_have_ended(
+            most in 1_u64..5,
+            turns in prop::collection::vec((0_usize..3, 0_u64..4, any::<bool>(), 0_u64..2_000), 1..200),
+        ) {
+            let host = FakeHost::default();
+            let workers: Vec<_> = (1..=3).map(SharedSlots::new).collect();
+            workers[0].prepare(&host);
+            let mut held: HashMap<u64, Vec<usize>> = HashMap::new();
+            for (worker, key, begins, millis) in turns {
+                let holders = held.entry(key).or_default();
+                if begins {
+                    let slot = workers[worker].take(&host, key, most);
+                    let room = (holders.len() as u64) < most;
+                    prop_assert_eq!(slot, if room { Slot::Taken } else { Slot::Over });
+                    if room {
+                        holders.push(worker);
+                    }
+                } else if let Some(worker) = holders.pop() {
+                    workers[worker].give_back(&host, key);
+                }
+                host.advance(Duration::from_millis(millis));
+                for worker in &workers {
+                    worker.on_tick(&host);
+                }
+            }
+            for (key, holders) in held {
+                for worker in holders {
+                    workers[worker].give_back(&host, key);
+                }
+                for _ in 0..most {
+                    prop_assert_eq!(workers[0].take(&host, key, most), Slot::Taken);
+                }
+            }
         }
-        let slots = SharedSlots::new(1);
-        let _ = slots.take(&host, key, 1);
-        slots.give_back(&host, key);
+
+        /// Shards that hold anything at all break nothing.
+        #[test]
+        fn garbage_is_survived(bytes in prop::collection::vec(any::<u8>(), 0..1_000), key in any::<u64>()) {
+            let host = FakeHost::default();
+            let shard = (key >> 32) % 256;
+            for name in [shard.to_string(), "owners".into()] {
+                host.share(&format!("mesh-filters/rate-limit/in-flight/{name}"), &bytes, None).unwrap();
+            }
+            let slots = SharedSlots::new(1);
+            let _ = slots.take(&host, key, 1);
+            slots.give_back(&host, key);
+        }
     }
 }

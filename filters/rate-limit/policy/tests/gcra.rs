@@ -13,7 +13,6 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use std::time::Duration;
 
 use mesh_filters_policy::Monotonic;
-use proptest::prelude::*;
 use rate_limit_policy::gcra::{Quota, Refused, Tat};
 
 const SECOND: u64 = 1_000_000_000;
@@ -132,61 +131,68 @@ fn a_clock_that_jumps_ahead_forgives_no_more_than_a_pause_would() {
     assert_eq!(admitted(&quota, spent.chain(later)), 20);
 }
 
-proptest! {
-    /// In any stretch of time no more is admitted than the burst and what that time
-    /// earns; and whoever is refused is admitted exactly when told.
-    #[test]
-    fn no_more_than_the_burst_and_what_time_earns(
-        requests in 1_u64..1_000,
-        seconds in 1_u64..100,
-        burst in 1_u64..100,
-        gaps in prop::collection::vec((0_u64..SECOND, 1_u64..5), 1..200),
-    ) {
-        let quota = quota(requests, seconds, burst);
-        let mut tat = Tat::default();
-        let mut now = START;
-        let mut spent: Vec<(u64, u64)> = Vec::new();
-        for (gap, cost) in gaps {
-            now += gap;
-            match quota.admit(tat, at(now), cost) {
-                Ok(new) => {
-                    tat = new;
-                    spent.push((now, cost));
-                }
-                Err(Refused { retry_after: Some(wait) }) => {
-                    let wait = u64::try_from(wait.as_nanos()).unwrap();
-                    prop_assert!(quota.admit(tat, at(now + wait - 1), cost).is_err());
-                    prop_assert!(quota.admit(tat, at(now + wait), cost).is_ok());
-                }
-                Err(Refused { retry_after: None }) => prop_assert!(cost > burst),
-            }
-        }
-        for (index, (from, _)) in spent.iter().enumerate() {
-            let mut sum = 0;
-            for (to, cost) in &spent[index..] {
-                sum += cost;
-                let earned = u128::from(to - from) * u128::from(requests)
-                    / (u128::from(seconds) * u128::from(SECOND));
-                prop_assert!(u128::from(sum) <= u128::from(burst) + earned);
-            }
-        }
-    }
+#[cfg(not(target_family = "wasm"))]
+mod properties {
+    use proptest::prelude::*;
 
-    /// What is given back can be spent again, and a quota tells what it has.
-    #[test]
-    fn what_remains_can_be_spent_and_no_more(
-        requests in 1_u64..1_000,
-        burst in 1_u64..100,
-        spent in 0_u64..100,
-    ) {
-        let quota = quota(requests, 60, burst);
-        let spent = spent.min(burst);
-        let tat = quota.admit(Tat::default(), at(START), spent).unwrap();
-        let left = quota.level(tat, at(START)).remaining;
-        prop_assert_eq!(left, burst - spent);
-        prop_assert!(quota.admit(tat, at(START), left).is_ok());
-        prop_assert!(quota.admit(tat, at(START), left + 1).is_err());
-        let back = quota.refund(tat, spent);
-        prop_assert_eq!(quota.level(back, at(START)).remaining, burst);
+    use super::*;
+
+    proptest! {
+        /// In any stretch of time no more is admitted than the burst and what that time
+        /// earns; and whoever is refused is admitted exactly when told.
+        #[test]
+        fn no_more_than_the_burst_and_what_time_earns(
+            requests in 1_u64..1_000,
+            seconds in 1_u64..100,
+            burst in 1_u64..100,
+            gaps in prop::collection::vec((0_u64..SECOND, 1_u64..5), 1..200),
+        ) {
+            let quota = quota(requests, seconds, burst);
+            let mut tat = Tat::default();
+            let mut now = START;
+            let mut spent: Vec<(u64, u64)> = Vec::new();
+            for (gap, cost) in gaps {
+                now += gap;
+                match quota.admit(tat, at(now), cost) {
+                    Ok(new) => {
+                        tat = new;
+                        spent.push((now, cost));
+                    }
+                    Err(Refused { retry_after: Some(wait) }) => {
+                        let wait = u64::try_from(wait.as_nanos()).unwrap();
+                        prop_assert!(quota.admit(tat, at(now + wait - 1), cost).is_err());
+                        prop_assert!(quota.admit(tat, at(now + wait), cost).is_ok());
+                    }
+                    Err(Refused { retry_after: None }) => prop_assert!(cost > burst),
+                }
+            }
+            for (index, (from, _)) in spent.iter().enumerate() {
+                let mut sum = 0;
+                for (to, cost) in &spent[index..] {
+                    sum += cost;
+                    let earned = u128::from(to - from) * u128::from(requests)
+                        / (u128::from(seconds) * u128::from(SECOND));
+                    prop_assert!(u128::from(sum) <= u128::from(burst) + earned);
+                }
+            }
+        }
+
+        /// What is given back can be spent again, and a quota tells what it has.
+        #[test]
+        fn what_remains_can_be_spent_and_no_more(
+            requests in 1_u64..1_000,
+            burst in 1_u64..100,
+            spent in 0_u64..100,
+        ) {
+            let quota = quota(requests, 60, burst);
+            let spent = spent.min(burst);
+            let tat = quota.admit(Tat::default(), at(START), spent).unwrap();
+            let left = quota.level(tat, at(START)).remaining;
+            prop_assert_eq!(left, burst - spent);
+            prop_assert!(quota.admit(tat, at(START), left).is_ok());
+            prop_assert!(quota.admit(tat, at(START), left + 1).is_err());
+            let back = quota.refund(tat, spent);
+            prop_assert_eq!(quota.level(back, at(START)).remaining, burst);
+        }
     }
 }

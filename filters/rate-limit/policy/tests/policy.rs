@@ -18,7 +18,6 @@ use mesh_filters_policy::{
     CounterId, Env, Headers, Host, HostRefused, LogLevel, Monotonic, NotShared, Policy, Shared,
     SignatureCheck, Stream, UnixTime, Verdict, VerifySignature, Version,
 };
-use proptest::prelude::*;
 use rate_limit_policy::RateLimit;
 use serde_json::{Value, json};
 
@@ -514,29 +513,36 @@ fn what_passes_because_nothing_is_shared_is_counted() {
     assert_eq!(counted(&worker, &host, "rate_limit.requests.limit.all.outcome.error_allowed"), 3);
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+#[cfg(not(target_family = "wasm"))]
+mod properties {
+    use proptest::prelude::*;
 
-    /// Whoever sends what, when, to which worker: no more than the burst, and what
-    /// the time that has passed gives.
-    #[test]
-    fn no_more_is_admitted_than_burst_and_time(
-        burst in 1u64..8,
-        requests in prop::collection::vec((0usize..3, 0usize..3, 0u64..15_000), 1..120),
-    ) {
-        let host = FakeHost::default();
-        let config = one(&limit("all", burst));
-        let workers: Vec<_> = (0..3).map(|_| Worker::new(&host, &config)).collect();
-        let mut millis = 0;
-        let mut admitted = [0; 3];
-        for (worker, client, pause) in requests {
-            host.advance(Duration::from_millis(pause));
-            millis += pause;
-            if workers[worker].of(["a", "b", "c"][client]).status == 200 {
-                admitted[client] += 1;
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Whoever sends what, when, to which worker: no more than the burst, and what
+        /// the time that has passed gives.
+        #[test]
+        fn no_more_is_admitted_than_burst_and_time(
+            burst in 1u64..8,
+            requests in prop::collection::vec((0usize..3, 0usize..3, 0u64..15_000), 1..120),
+        ) {
+            let host = FakeHost::default();
+            let config = one(&limit("all", burst));
+            let workers: Vec<_> = (0..3).map(|_| Worker::new(&host, &config)).collect();
+            let mut millis = 0;
+            let mut admitted = [0; 3];
+            for (worker, client, pause) in requests {
+                host.advance(Duration::from_millis(pause));
+                millis += pause;
+                if workers[worker].of(["a", "b", "c"][client]).status == 200 {
+                    admitted[client] += 1;
+                }
+                let most = burst + millis / 10_000;
+                prop_assert!(admitted.iter().all(|it| *it <= most), "{:?} of {}", admitted, most);
             }
-            let most = burst + millis / 10_000;
-            prop_assert!(admitted.iter().all(|it| *it <= most), "{:?} of {}", admitted, most);
         }
     }
 }
